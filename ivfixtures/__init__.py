@@ -1,0 +1,1 @@
+"""What a claim is tested on: checkpoints, tasks, options, fixtures."""

@@ -1,0 +1,1 @@
+"""Pytest options, fixtures and hooks of the suite."""
