@@ -1,0 +1,65 @@
+"""Controls of a confirmed tuple: other things written at the same site after the same blocks."""
+
+import torch
+from jaxtyping import Float
+from nnsight import TransformersModel
+from torch import Tensor
+
+from ivmethods.metrics import METRICS, score
+from ivmethods.model import as_ids, layer_count
+from ivmethods.prompts import Sample
+from ivmethods.recording import answers
+from ivmethods.reference import patched_logits
+from ivmethods.sweep import LayerTuple, row_bytes, same_shape
+
+
+def norm_matched_random(
+    vector: Float[Tensor, "layer d_model"], *, draws: int, seed: int
+) -> Float[Tensor, "draw layer d_model"]:
+    """Random directions with the vector's norm at every layer.
+
+    Each layer of a draw is independent and uniform on the sphere.
+    """
+    noise = torch.randn(draws, *vector.shape, generator=torch.Generator().manual_seed(seed))
+    norms = vector.float().norm(dim=-1, keepdim=True)
+    return noise / noise.norm(dim=-1, keepdim=True) * norms
+
+
+def effects_of(
+    model: TransformersModel,
+    samples: list[Sample],
+    vectors: Float[Tensor, "draw layer d_model"],
+    layers: LayerTuple,
+    *,
+    memory_budget: int,
+) -> Float[Tensor, "metric sample draw"]:
+    """Effects of writing each draw's vectors after the blocks of one tuple, on every sample.
+
+    A draw is anything written at the patch site: a random vector, another position's residual, a
+    neutral sentence's. Effect: metric(patched) - metric(target), as in a sweep.
+
+    Source: DESIGN 3.4.
+    """
+    draws = len(vectors)
+    patched = torch.zeros(draws + 1, layer_count(model), dtype=torch.bool)
+    patched[:draws, list(layers)] = True
+    # The last row of a sample patches nothing: it is the target run.
+    written = torch.cat([vectors, vectors[:1]])
+    scores = torch.full((len(METRICS), len(samples), draws + 1), torch.nan)
+    for group in same_shape(samples):
+        site, length = samples[group[0]].site, len(samples[group[0]].target)
+        size = max(1, memory_budget // (row_bytes(model, length) * (draws + 1)))
+        for start in range(0, len(group), size):
+            chunk = group[start : start + size]
+            ids = as_ids([samples[i].target for i in chunk])
+            logits = patched_logits(
+                model,
+                ids.repeat_interleave(draws + 1, dim=0),
+                site,
+                written.repeat(len(chunk), 1, 1),
+                patched.repeat(len(chunk), 1),
+            )
+            answer, contrast = answers([samples[i] for i in chunk for _ in range(draws + 1)])
+            values = score(logits, answer.to(logits.device), contrast.to(logits.device)).cpu()
+            scores[:, chunk] = values.view(len(METRICS), len(chunk), draws + 1)
+    return scores[:, :, :draws] - scores[:, :, draws:]

@@ -1,0 +1,75 @@
+"""The handle through which every method runs a model: nnsight, with one name for the blocks."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from nnsight import TransformersModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# One entry a module tree; a model whose blocks stand elsewhere is refused by `wrap`.
+RENAME: dict[str | type, str | list[str]] = {
+    "model.layers": "blocks",
+    "transformer.h": "blocks",
+    "gpt_neox.layers": "blocks",
+    "model.decoder.layers": "blocks",
+}
+
+
+def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformersModel:
+    """Wrap a loaded decoder-only model so that its blocks are found at `.blocks`.
+
+    Raises:
+        ValueError: the model has no list of blocks at a known place.
+
+    """
+    wrapped = TransformersModel(model, tokenizer=tokenizer, rename=RENAME)
+    if not hasattr(wrapped, "blocks"):
+        known = ", ".join(str(path) for path in RENAME)
+        raise ValueError(
+            f"blocks=None, but should be one of {known} [{type(model).__name__}]; "
+            "add the place of its blocks to ivmethods.model.RENAME"
+        )
+    return wrapped
+
+
+def network(model: TransformersModel) -> Any:
+    """The transformers model (a `PreTrainedModel`) behind the handle."""
+    return model.pipeline.model
+
+
+def layer_count(model: TransformersModel) -> int:
+    """Number of blocks L; layer l is the output of block l, 0-based."""
+    return len(model.blocks)
+
+
+def residual(output: Any) -> Float[Tensor, "sample pos d_model"]:
+    """The residual stream in a block's output, which some architectures wrap in a tuple."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def with_residual(output: Any, value: Float[Tensor, "sample pos d_model"]) -> Any:
+    """The block's output with its residual stream replaced, in the shape the model expects."""
+    return (value, *output[1:]) if isinstance(output, tuple) else value
+
+
+def inputs(model: TransformersModel, ids: Int[Tensor, "sample pos"]) -> dict[str, Tensor]:
+    """Model inputs for rows of equal length.
+
+    No attention mask is made: a mask has the size of the batch, and a fan-out's batch grows.
+    """
+    return {"input_ids": ids.to(network(model).device)}
+
+
+def equal_lengths(sequences: list[tuple[int, ...]]) -> list[list[int]]:
+    """Indices of the sequences, grouped by length: rows of a batch are never padded."""
+    groups: dict[int, list[int]] = {}
+    for index, sequence in enumerate(sequences):
+        groups.setdefault(len(sequence), []).append(index)
+    return list(groups.values())
+
+
+def as_ids(sequences: list[tuple[int, ...]]) -> Int[Tensor, "sample pos"]:
+    """Rows of equal length as a tensor."""
+    return torch.tensor(sequences, dtype=torch.long)
