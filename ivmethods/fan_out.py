@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float, Int
-from nnsight import TransformersModel
+from nnsight import TransformersModel, save
 from torch import Tensor
 
 from ivmethods.model import inputs, residual, with_residual
@@ -41,7 +41,7 @@ def fan_out(
                 copies = hidden[parents]
                 copies[:, site] = vectors[owners, layer].to(copies)
                 model.blocks[layer].output = with_residual(output, torch.cat([hidden, copies]))
-        logits = model.output.logits[:, -1].save()
+        logits = save(model.output.logits[:, -1])
     return rows, logits
 
 

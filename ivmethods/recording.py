@@ -41,7 +41,7 @@ def instructed_scores(
         ids = as_ids([sequences[i] for i in group])
         with torch.no_grad():
             with model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
-                logits = model.output.logits[:, -1].save()
+                logits = save(model.output.logits[:, -1])
         for i, column in zip(
             group, score(logits, *answers([samples[i] for i in group])).T, strict=True
         ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from nnsight import TransformersModel
+from nnsight import TransformersModel, save
 from torch import Tensor
 
 from ivmethods.model import inputs, layer_count, network, residual, with_residual
@@ -88,7 +88,7 @@ def patched_logits(
                 hidden = residual(output).clone()
                 hidden[rows, site] = vectors[rows, layer].to(hidden)
                 model.blocks[layer].output = with_residual(output, hidden)
-        logits = model.output.logits[:, -1].save()
+        logits = save(model.output.logits[:, -1])
     return logits
 
 

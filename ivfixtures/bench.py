@@ -1,0 +1,277 @@
+"""One checkpoint and task on the bench: all measurements a claim may ask for, through the store."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from nnsight import TransformersModel
+from torch import Tensor
+
+from ivevidence import Measurement, Store
+from ivfixtures.checkpoints import Checkpoint, Loaded, digests, load
+from ivfixtures.options import Options
+from ivfixtures.tasks import Item, Task, neutral_sentences
+from ivmethods.behaviour import greedy_answers
+from ivmethods.checks import RUNNERS, Checks, check
+from ivmethods.controls import effects_of, norm_matched_random
+from ivmethods.metrics import METRICS
+from ivmethods.model import wrap
+from ivmethods.prompts import Protocol, Sample, Source, tokenize_sample, tokenize_source
+from ivmethods.recording import instructed_scores, record, record_sites
+from ivmethods.sweep import LayerTuple, Sweep, sweep
+
+# Part of every measurement's key: raise it when a method's numbers change.
+METHOD_VERSION = 1
+RANDOM_DRAWS = 20
+NEUTRAL_SENTENCES = 4
+RELEASED_ORDER = 2
+CHECK_SAMPLES = 4
+
+SourceName = Literal["instruction", "contrast", "neutral"]
+
+
+class CheckpointRefusedError(RuntimeError):
+    """A checkpoint whose activations cannot be patched faithfully, with the numbers."""
+
+
+class Bench:
+    """Measurements on one checkpoint and task. Each is made once and then read from the store."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        task: Task,
+        options: Options,
+        store: Store,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.checkpoint, self.task, self.options, self.store = checkpoint, task, options, store
+        self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
+        self.measurements: dict[str, Measurement] = {}
+        self._progress = progress
+        self._samples: dict[Protocol, list[Sample]] = {}
+
+    @cached_property
+    def model(self) -> TransformersModel:
+        """The checkpoint's model, which nnsight runs."""
+        return wrap(self._loaded.model, self._loaded.tokenizer)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return load(self.checkpoint, device=self.options.device, dtype=self.options.dtype)
+
+    def samples(self, protocol: Protocol = "paper") -> list[Sample]:
+        """The task's samples, tokenized under a protocol."""
+        if protocol not in self._samples:
+            self._samples[protocol] = [self._tokenized(item, protocol) for item in self.items]
+        return self._samples[protocol]
+
+    def source(self, name: SourceName = "instruction") -> list[Source]:
+        """The source texts of one name: the instruction, its contrast, or the neutral sentences.
+
+        The neutral sentences are those nearest to the instruction in tokens.
+        """
+        tokenizer = self.model.tokenizer
+        own = tokenize_source(tokenizer, self.task.instruction)
+        if name == "instruction":
+            return [own]
+        if name == "contrast":
+            text = self.task.contrast_instruction
+            return [tokenize_source(tokenizer, text)] if text else []
+        neutral = [tokenize_source(tokenizer, text) for text in neutral_sentences()]
+        neutral.sort(key=lambda source: abs(len(source.ids) - len(own.ids)))
+        return neutral[:NEUTRAL_SENTENCES]
+
+    def checks(self) -> Checks:
+        """Check that the checkpoint can be patched at all, once per checkpoint.
+
+        Raises:
+            CheckpointRefusedError: a check fails.
+
+        """
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            few = self.samples()[:CHECK_SAMPLES]
+            found = check(self.model, few, memory_budget=self.options.memory_budget)
+            return {}, {"checks": vars(found)}
+
+        checks = Checks(**self._measure("checks", {}, compute).info["checks"])
+        if not checks.passed:
+            raise CheckpointRefusedError(
+                f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} (hooks), "
+                f"{checks.padding:.2g} (padding), but should be at most {checks.tolerance:g} "
+                f"[{self.checkpoint.name}]; its activations cannot be patched faithfully here: "
+                "try --dtype float32 or --device cpu"
+            )
+        return checks
+
+    def answers(self) -> list[str]:
+        """Greedy answers to the instructed prompts."""
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return {}, {"answers": greedy_answers(self.model, self.samples())}
+
+        return list(self._measure("behaviour", {}, compute).info["answers"])
+
+    def instructed(self) -> np.ndarray:
+        """Metrics of the instructed runs, [metric, sample]."""
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            return {"scores": instructed_scores(self.model, self.samples()).numpy()}, {}
+
+        return self._measure("instructed", {}, compute).arrays["scores"]
+
+    def sweep(self, source: SourceName = "instruction", protocol: Protocol = "paper") -> Sweep:
+        """Effects of every tuple of layers; those of several sources are averaged over them.
+
+        With every sweep of the instruction runs the no-op control.
+
+        Raises:
+            CheckpointRefusedError: the no-op control is not null.
+
+        """
+        order = RELEASED_ORDER if protocol == "released" else self.options.order
+        runner = self.checks().runner
+        parameters = {
+            "texts": [text.text for text in self.source(source)],
+            "protocol": protocol,
+            "order": order,
+            "runner": runner,
+        }
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            results = []
+            for number, text in enumerate(self.source(source), start=1):
+                label = f"sweep from {source} {number}, protocol {protocol}"
+                results.append(self._sweep(self._residual(text), protocol, order, label))
+            effects = torch.stack([result.effects for result in results]).mean(dim=0)
+            arrays = {
+                "effects": effects.numpy(),
+                "target": results[0].target.numpy(),
+                "degenerate": results[0].degenerate.numpy(),
+                "no_op": self._no_op(protocol).numpy(),
+            }
+            return arrays, {"tuples": [list(t) for t in results[0].tuples]}
+
+        found = self._measure(f"sweep {source} {protocol}", parameters, compute)
+        no_op, tolerance = _largest(found.arrays["no_op"]), self.checks().tolerance
+        if not no_op <= tolerance:
+            raise CheckpointRefusedError(
+                f"no-op effect={no_op:.2g}, but should be at most {tolerance:g} "
+                f"[{self.checkpoint.name}, {self.task.name}]; patching itself changes this model"
+            )
+        tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
+        tuples = tuple(tuple(t) for t in found.info["tuples"])
+        return Sweep(tuples, tensors["effects"], tensors["target"], tensors["degenerate"])
+
+    @property
+    def no_op(self) -> float:
+        """Largest change of an answer's logit under the no-op control of the own sweep."""
+        self.sweep()
+        return _largest(self.measurements["sweep instruction paper"].arrays["no_op"])
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Digests of weights and tokenizer; the model is not loaded for them."""
+        found = digests(self.checkpoint)
+        return {"weights": found.weights, "tokenizer": found.tokenizer}
+
+    def controls(self, layers: LayerTuple) -> Mapping[str, np.ndarray]:
+        """Effects of other vectors at the same site and tuple, each [metric, sample, draw].
+
+        `random`: norm-matched random vectors. `positions`: the residuals of every other position of
+        the instruction, in order. `neutral`: T_last residuals of neutral sentences.
+        """
+        instruction = self.source()[0]
+        neutral = self.source("neutral")
+        parameters = {
+            "layers": list(layers),
+            "draws": RANDOM_DRAWS,
+            "seed": self.options.seed,
+            "neutral": [source.text for source in neutral],
+        }
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            own = self._residual(instruction)
+            others = [p for p in range(len(instruction.ids)) if p != instruction.position]
+            written = {
+                "random": norm_matched_random(own, draws=RANDOM_DRAWS, seed=self.options.seed),
+                "neutral": torch.stack([self._residual(source) for source in neutral]),
+            }
+            if others:
+                written["positions"] = record(self.model, instruction.ids, positions=others)
+            return {name: self._effects(vectors, layers) for name, vectors in written.items()}, {}
+
+        arrays = dict(self._measure(f"controls {layers}", parameters, compute).arrays)
+        arrays.setdefault("positions", np.zeros((len(METRICS), len(self.items), 0), np.float32))
+        return arrays
+
+    def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
+        return tokenize_sample(
+            self.model.tokenizer,
+            query=item.query,
+            instruction=self.task.instruction,
+            prompt=self.task.prompt_for(item),
+            answer=item.answers[0],
+            contrast=item.contrast_answers[0] if item.contrast_answers else None,
+            protocol=protocol,
+        )
+
+    def _effects(self, vectors: Tensor, layers: LayerTuple) -> np.ndarray:
+        budget = self.options.memory_budget
+        found = effects_of(self.model, self.samples(), vectors, layers, memory_budget=budget)
+        return found.numpy()
+
+    def _residual(self, source: Source) -> Tensor:
+        return record(self.model, source.ids, positions=[source.position])[0]
+
+    def _no_op(self, protocol: Protocol) -> Tensor:
+        samples = self.samples(protocol)
+        result = sweep(
+            self.model,
+            samples,
+            record_sites(self.model, samples),
+            order=1,
+            memory_budget=self.options.memory_budget,
+            runner=RUNNERS[self.checks().runner],
+        )
+        return result.of("logit")
+
+    def _sweep(self, vector: Tensor, protocol: Protocol, order: int, label: str) -> Sweep:
+        samples = self.samples(protocol)
+        return sweep(
+            self.model,
+            samples,
+            vector.expand(len(samples), *vector.shape),
+            order=order,
+            memory_budget=self.options.memory_budget,
+            runner=RUNNERS[self.checks().runner],
+            progress=lambda done: self._progress(
+                f"{self.checkpoint.name} {self.task.name}: {label}, {done}/{len(samples)} samples"
+            ),
+        )
+
+    def _measure(
+        self,
+        method: str,
+        parameters: Mapping[str, Any],
+        compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
+    ) -> Measurement:
+        if method not in self.measurements:
+            key = {
+                **self.digests,
+                "task": self.task.digest,
+                "queries": [item.query for item in self.items],
+                "method": method,
+                "method_version": METHOD_VERSION,
+                "parameters": dict(parameters),
+                "dtype": self.options.dtype,
+            }
+            self.measurements[method] = self.store.measure(key, compute)
+        return self.measurements[method]
+
+
+def _largest(effects: np.ndarray) -> float:
+    return float(np.abs(effects).max())

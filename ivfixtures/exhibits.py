@@ -1,0 +1,220 @@
+"""What a cell shows: its measurements as figures, tables and prompts that a reviewer can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ivevidence import Criterion, Figure, Prompt, Table
+from ivmethods.interactions import lead, pair_results
+from ivmethods.metrics import METRICS
+from ivmethods.prompts import token_texts
+from ivmethods.statistics import clopper_pearson
+from ivmethods.sweep import LayerTuple
+
+if TYPE_CHECKING:
+    from ivfixtures.cells import Cell
+
+UNITS = {"rr": "reciprocal rank", "logit": "logit"}
+TABLE_METRICS = ("rr", "logit", "logprob", "logit_diff")
+SHOWN_TUPLES = 10
+SHOWN_PROMPTS = 3
+
+
+def effect_maps(cell: Cell, highlight: Sequence[LayerTuple] = ()) -> tuple[Figure, Figure]:
+    """Mean effect and mean specific effect of single layers (diagonal) and pairs.
+
+    Source: Figure 2, without its normalization across panels.
+    """
+    control = "the contrast instruction" if cell.bench.task.contrast else "neutral sentences"
+    effect = _map(cell, "Effect", cell.effects(), highlight, "Own instruction at the filler.")
+    caption = f"Own instruction minus {control}, per sample."
+    return effect, _map(cell, "Specific effect", cell.specific(), highlight, caption)
+
+
+def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
+    """Mean effect by source position, T_inst among the other tokens of the instruction."""
+    source = cell.bench.source()[0]
+    own = cell.effects()[:, cell.sweep.tuples.index(layers)]
+    effects = np.insert(cell.controls(layers)["positions"], source.position, own, axis=1)
+    mean = effects.mean(axis=0)
+    error = 2 * effects.std(axis=0, ddof=1) / np.sqrt(len(effects))
+    data = {
+        "tokens": token_texts(cell.bench.model.tokenizer, source.ids),
+        "values": mean.tolist(),
+        "lows": (mean - error).tolist(),
+        "highs": (mean + error).tolist(),
+        "t_inst": source.position,
+        "unit": f"mean effect ({UNITS[cell.metric]})",
+    }
+    title = f"Effect by source position, layers {layers_text(layers)}"
+    return Figure("positions", title, "All samples; whiskers: two standard errors.", data)
+
+
+def intervals(criteria: Sequence[Criterion]) -> Figure:
+    """The criteria's intervals against their thresholds."""
+    data = {"criteria": [criterion.to_json() for criterion in criteria]}
+    return Figure("intervals", "Criteria against their thresholds", "", data)
+
+
+def top_tuples(cell: Cell) -> Table:
+    """The tuples with the largest mean effect; effect and specific effect side by side."""
+    columns = ["layers"] + [c for name in TABLE_METRICS for c in (name, f"{name}, specific")]
+    rows = []
+    for index in np.argsort(-cell.effects().mean(axis=0), kind="stable")[:SHOWN_TUPLES]:
+        row: list[str | int | float | None] = [layers_text(cell.sweep.tuples[index])]
+        for name in TABLE_METRICS:
+            row += [_mean(cell.effects(name)[:, index]), _mean(cell.specific(name)[:, index])]
+        rows.append((*row, "inert last layer" if cell.sweep.degenerate[index] else ""))
+    title = f"Tuples with the largest mean effect on {cell.metric}"
+    caption = "Specific: own instruction minus control instruction, per sample. All samples."
+    return Table(title, (*columns, "note"), tuple(rows), caption)
+
+
+def pairs(cell: Cell, chosen: Sequence[LayerTuple]) -> Table:
+    """Each chosen pair by itself on the confirmation half."""
+    half = ~cell.is_discovery
+    columns = [cell.sweep.tuples.index(t) for t in chosen]
+    singles = cell.of_order(1, cell.effects())[half]
+    found = pair_results(singles, cell.effects()[half][:, columns], chosen) if chosen else ()
+    names = (
+        *("layers", "f(ij)", "f(i) + f(j)", "median interaction", "share of samples above 0"),
+        *("exact binomial p", "Holm p", "Wilcoxon p"),
+    )
+    rows = [
+        (
+            *(layers_text(r.layers), r.effect, r.singles, r.median_interaction, r.share_positive),
+            *(r.binomial_p, r.holm_p, r.wilcoxon_p),
+        )
+        for r in found
+    ]
+    caption = "Confirmation half. Interaction: f(ij) - f(i) - f(j); p-values one-sided."
+    return Table("The chosen pairs", names, tuple(rows), caption)
+
+
+def leads(cell: Cell) -> Table:
+    """The best pair against the best single layer, and the best triple against the best pair."""
+    rows = []
+    for order in range(2, cell.bench.options.order + 1):
+        for name, values in (("effect", cell.effects()), ("specific effect", cell.specific())):
+            larger, smaller = cell.of_order(order, values), cell.of_order(order - 1, values)
+            found = lead(larger, smaller, is_discovery=cell.is_discovery, seed=cell.seed)
+            best = layers_text(cell.tuples_of_order(order)[found.best])
+            rival = layers_text(cell.tuples_of_order(order - 1)[found.rival])
+            d = found.difference
+            rows.append((name, best, rival, d.estimate, d.low, d.high, found.p_value))
+    columns = ("of", "best tuple", "best with one layer less", "lead", "low", "high", "sign-flip p")
+    caption = "Best on the discovery half; their mean difference on the confirmation half."
+    return Table("What one more layer adds", columns, tuple(rows), caption)
+
+
+def runs(cell: Cell) -> Table:
+    """Mean metrics of target and instructed runs, and the gap between them."""
+    rows = []
+    for name in TABLE_METRICS:
+        target, gap = cell.sweep.target[METRICS.index(name)].numpy(), cell.gap(name)
+        n = int(np.isfinite(gap).sum())
+        rows.append((name, _mean(target), _mean(target + gap), _mean(gap), n))
+    columns = ("metric", "target run", "instructed run", "gap", "samples")
+    return Table("What there is to restore", columns, tuple(rows))
+
+
+def controls(cell: Cell, layers: LayerTuple) -> Table:
+    """What else was written at the patch site after the same layers, and its effect."""
+    own = cell.effects()[:, cell.sweep.tuples.index(layers)]
+    rows: list[tuple[str, int, float | None, float | None]] = [
+        ("T_inst of the own instruction", 1, _mean(own), _mean(own))
+    ]
+    names = {
+        "random": "norm-matched random vectors",
+        "positions": "other positions of the instruction",
+        "neutral": "neutral sentences",
+    }
+    for key, name in names.items():
+        means = cell.controls(layers)[key].mean(axis=0)
+        rows.append((name, len(means), _mean(means), float(means.max()) if len(means) else None))
+    columns = ("written", "draws", f"mean effect on {cell.metric}", "largest mean effect of a draw")
+    no_op = "No-op (the target's own activations, every layer): largest change of a logit "
+    title = f"Controls at layers {layers_text(layers)}"
+    return Table(title, columns, tuple(rows), f"{no_op}{cell.bench.no_op:.2g}.")
+
+
+def behaviour(cell: Cell) -> Table:
+    """EMA and IA with exact one-sided 95 % bounds."""
+    rows = []
+    for name, hits in (("EMA (exact match)", cell.exact), ("IA (valid response)", cell.valid)):
+        interval = clopper_pearson(hits)
+        rows.append((name, interval.estimate, interval.low, interval.high, interval.n))
+    return Table("Behaviour", ("metric", "share", "low", "high", "samples"), tuple(rows))
+
+
+def prompts(cell: Cell) -> tuple[Prompt, ...]:
+    """The first samples' instructed prompts, and a target prompt, with their marked positions."""
+    tokenizer = cell.bench.model.tokenizer
+    few = list(zip(cell.bench.items, cell.bench.samples(), cell.bench.answers(), strict=True))
+    shown = []
+    for item, sample, output in few[:SHOWN_PROMPTS]:
+        marks = {sample.t_inst: "T_inst", len(sample.instructed) - 1: "T_last"}
+        tokens = token_texts(tokenizer, sample.instructed)
+        shown.append(Prompt(f"{item.query}: instructed", tokens, marks, item.answers[0], output))
+    item, sample, _ = few[0]
+    marks = {sample.site: "patch site", len(sample.target) - 1: "T_last"}
+    tokens = token_texts(tokenizer, sample.target)
+    return (*shown, Prompt(f"{item.query}: target run", tokens, marks, item.answers[0], ""))
+
+
+def released(cell: Cell) -> Table:
+    """The paper's own statistics: top 10 of the released protocol, and the test of Tables 5-8.
+
+    Source: RELEASED_CODE, "The superadditivity test". Its t-test holds a mean of booleans against
+    50.0 and so rejects whatever the data; it is shown, and decides nothing.
+    """
+    sweep = cell.bench.sweep(protocol="released")
+    ranking = "rr_released" if cell.metric == "rr" else "logit"
+    means = np.round(sweep.of(ranking).numpy().mean(axis=0), 2)
+    logits = sweep.of("logit").numpy()
+    rows = []
+    for index in np.argsort(-means, kind="stable")[:SHOWN_TUPLES]:
+        t = sweep.tuples[index]
+        parts = [sweep.tuples.index((layer,)) for layer in (t[0], t[-1])]
+        holds = logits[:, index] >= logits[:, parts].sum(axis=1)
+        spread = np.sqrt(holds.mean() * (1 - holds.mean()) / (len(holds) - 1))
+        statistic = f"{(holds.mean() - 50) / spread:.3e}" if spread else "-inf"
+        rows.append((layers_text(t), float(means[index]), int(holds.sum()), len(holds), statistic))
+    columns = ("layers", f"mean {ranking}", "f(ij) >= f(i) + f(j) on", "of samples", "t against 50")
+    caption = (
+        "As the authors' scripts compute it, for comparison with the paper's tables. It decides "
+        "nothing here: a t-test of a mean of booleans against 50 rejects whatever the data."
+    )
+    return Table("Statistics of the released scripts", columns, tuple(rows), caption)
+
+
+def layers_text(layers: LayerTuple) -> str:
+    """A tuple of layers as people write it."""
+    return ", ".join(str(layer) for layer in layers)
+
+
+def _map(
+    cell: Cell, title: str, effects: np.ndarray, highlight: Sequence[LayerTuple], caption: str
+) -> Figure:
+    n_layers = 1 + max(t[-1] for t in cell.sweep.tuples)
+    values: list[list[float | None]] = [[None] * n_layers for _ in range(n_layers)]
+    for t, mean in zip(cell.sweep.tuples, effects.mean(axis=0), strict=True):
+        if len(t) <= 2:
+            values[t[0]][t[-1]] = float(mean)
+    data = {
+        "layers": list(range(n_layers)),
+        "values": values,
+        "unit": f"mean effect ({UNITS[cell.metric]})",
+        "highlight": [[t[0], t[-1]] for t in highlight if len(t) <= 2],
+    }
+    beyond = [layers_text(t) for t in highlight if len(t) > 2]
+    chosen = f" Chosen, and not on the map: layers {'; '.join(beyond)}." if beyond else ""
+    return Figure("heatmap", f"{title} on {cell.metric}", f"{caption} All samples.{chosen}", data)
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None

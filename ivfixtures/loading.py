@@ -1,0 +1,131 @@
+"""Loading of models and tokenizers from checked files, without noise and without foreign code."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from ivfixtures.weights import CheckpointError, problem
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+# Everything a folder is checked for; subfolders and other formats stay on the hub.
+_HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_HUB_PASSED_OVER = ("*/*", "consolidated*")
+
+
+def download(hub_id: str) -> Path:
+    """Return the local folder of a hub checkpoint, downloaded unless the cache holds it.
+
+    Raises: CheckpointError if it is neither in the cache nor within reach.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            hub_id, allow_patterns=list(_HUB_FILES), ignore_patterns=list(_HUB_PASSED_OVER)
+        )
+    except Exception as error:  # the client's errors have no common class
+        expected = "a public or cached checkpoint of the hub, or a folder"
+        remedy = "check the name, the network and HF_TOKEN"
+        raise problem("checkpoint", _first_line(error), expected, hub_id, remedy) from error
+    return Path(folder)
+
+
+def load_model(folder: Path, gguf: str | None, *, device: str, dtype: str) -> PreTrainedModel:
+    """Load a causal language model for evaluation, its weights complete.
+
+    Raises: CheckpointError if a file is damaged, a tensor missing, or device or dtype unknown.
+    """
+    if dtype not in DTYPES:
+        raise problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", folder, "choose one")
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], "output_loading_info": True}
+    options |= {"gguf_file": gguf} if gguf else {"use_safetensors": True}
+    with _reading(folder, gguf):
+        try:
+            model, info = _from_pretrained(folder, attn_implementation="sdpa", **options)
+        except ValueError as error:
+            # The error by which transformers says that an architecture has no sdpa attention.
+            if "scaled_dot_product_attention" not in str(error):
+                raise
+            model, info = _from_pretrained(folder, attn_implementation="eager", **options)
+    # transformers fills what it does not find with random numbers
+    lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lacking:
+        got, remedy = f"{lacking[0]} and {len(lacking) - 1} more", "save the whole model again"
+        raise problem("tensors missing", got, "none", folder / (gguf or ""), remedy)
+    try:
+        torch.nn.Module.to(model, device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        remedy = "choose another device"
+        raise problem("device", device, _first_line(error), folder, remedy) from error
+    return model.eval().requires_grad_(False)
+
+
+def load_tokenizer(folder: Path, gguf: str | None) -> PreTrainedTokenizerBase:
+    """Load a checkpoint's tokenizer.
+
+    Raises: CheckpointError if its files are damaged.
+    """
+    options = {"gguf_file": gguf} if gguf else {}
+    with _reading(folder, gguf):
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **options
+        )
+
+
+def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    found: Any = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, **options
+    )
+    return found
+
+
+@contextmanager
+def _reading(folder: Path, gguf: str | None) -> Iterator[None]:
+    """Keep stderr quiet, and turn whatever a file makes the reader raise into one line."""
+    where = folder / gguf if gguf else folder
+    absent = [name for name in ("gguf", "accelerate") if gguf and find_spec(name) is None]
+    if absent:
+        got, remedy = f"without {', '.join(absent)}", "pip install 'ivclaims[gguf]'"
+        raise problem("environment", got, "able to read GGUF files", where, remedy)
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        # The GGUF reader's bars heed no setting, hence the redirection.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged files fail anywhere in the readers
+        got, remedy = _first_line(error), "download or save it again, or choose another checkpoint"
+        raise problem("checkpoint", got, "readable by transformers", where, remedy) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,156 @@
+"""One run of the suite: collects the cells' records and leaves report and evidence."""
+
+from collections import Counter
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ivevidence import VERDICTS, CellError, CellRecord, Store, render, write_evidence
+from ivfixtures.cells import Cell
+from ivfixtures.options import read_options
+
+CELL = pytest.StashKey[Cell]()
+EVIDENCE_NAME = "evidence.json"
+
+
+class Run:
+    """Plugin of a pytest process that judges claims (controller or xdist worker)."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.options = read_options(config)
+        self.store = Store(self.options.store)
+        self.records: dict[str, CellRecord] = {}
+        self.errors: dict[str, CellError] = {}
+        self.measured = self.reused = self.collected = 0
+
+    def show(self, line: str) -> None:
+        """Show progress of long work in place, on a terminal only."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter and capture and reporter.isatty:
+            with capture.global_and_fixture_disabled():
+                reporter.rewrite(line, erase=True)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Let the record travel with the test's report, from xdist workers too."""
+        report = yield
+        if report.when == "call" and CELL in item.stash:
+            record = item.stash[CELL].record
+            vars(report)["ivclaims"] = {
+                "record": record.to_json() if record else None,
+                "measured": self.store.measured,
+                "reused": self.store.reused,
+            }
+            self.store.measured = self.store.reused = 0
+        return report
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Judge all claims of a checkpoint before the next one is loaded."""
+        order = {c.label: i for i, c in enumerate(self.options.checkpoints)}
+        items.sort(key=lambda item: order.get(_group(item), len(order)))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect records and errors where the session is reported."""
+        sent = vars(report).get("ivclaims")
+        if sent:
+            self.measured += sent["measured"]
+            self.reused += sent["reused"]
+        if sent and sent["record"]:
+            self.records[report.nodeid] = CellRecord.from_json(sent["record"])
+        elif report.failed:
+            self.errors[report.nodeid] = CellError(report.nodeid, _last_line(report))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the evidence; a run that judged no cell fails."""
+        if _is_worker(self.config):
+            return
+        if self._report and (self.records or self.errors):
+            path = self._report.with_name(EVIDENCE_NAME)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_evidence(path, self.cells, errors=self._errors, run=self._facts())
+        if exitstatus == pytest.ExitCode.OK and not self._judged:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        """Put matrix and cells before pytest-html's own table."""
+        prefix.append(render(self.cells, errors=self._errors, run=self._facts()))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the verdict counts, what was measured, and where the report is."""
+        if not (self.records or self.errors):
+            return
+        write = terminalreporter.write_line
+        terminalreporter.write_sep("=", "claims")
+        counts = Counter(record.decision.verdict for record in self.cells)
+        write(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
+        if self.errors:
+            write(
+                f"{len(self.errors)} cells could not be judged (errors are not verdicts)", red=True
+            )
+        if not self._judged:
+            write("no cell was judged: the run fails", red=True)
+        nothing = "nothing measured again, " if not self.measured else f"{self.measured} measured, "
+        write(f"measurements: {nothing}{self.reused} reused from {self.options.store}")
+        if self._report:
+            write(f"evidence: {self._report.with_name(EVIDENCE_NAME)}")
+            write(f"report: {self._report}")
+
+    @property
+    def cells(self) -> tuple[CellRecord, ...]:
+        """The records in the order of claims, checkpoints and tasks."""
+        return tuple(self.records[nodeid] for nodeid in sorted(self.records, key=self._rank))
+
+    def _rank(self, nodeid: str) -> tuple[str, int, int]:
+        record = self.records[nodeid]
+        checkpoints = [checkpoint.name for checkpoint in self.options.checkpoints]
+        tasks = list(self.options.tasks)
+        return (
+            record.claim.name,
+            checkpoints.index(record.checkpoint),
+            tasks.index(record.task),
+        )
+
+    @property
+    def _judged(self) -> bool:
+        return any(record.decision.verdict != "not_applicable" for record in self.cells)
+
+    @property
+    def _errors(self) -> tuple[CellError, ...]:
+        return tuple(self.errors.values())
+
+    @property
+    def _report(self) -> Path | None:
+        path = self.config.option.htmlpath
+        return Path(self.config.invocation_params.dir, path) if path else None
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "arguments": [str(argument) for argument in self.config.invocation_params.args],
+            "measured": self.measured,
+            "reused": self.reused,
+        }
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr).strip()

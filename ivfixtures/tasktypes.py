@@ -1,0 +1,109 @@
+"""What a task is: items, valid responses and the seeded draw of samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_EDGES = re.compile(rf"^[\s{_QUOTES}]+|[\s{_QUOTES}.,;:!?]+$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One query; `answers[0]` is the label, the rest are further accepted answers."""
+
+    query: str
+    answers: tuple[str, ...]
+    contrast_answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Valid:
+    """The set of valid responses, right or wrong: normalized words, or whatever a pattern matches.
+
+    Source: appendix C (instructional accuracy).
+    Deviation: stated sets and patterns instead of a judge model.
+    """
+
+    words: frozenset[str]
+    pattern: str | None = None
+    pattern_except: frozenset[str] = frozenset()
+
+    def accepts(self, answer: str) -> bool:
+        """Say whether an answer is a valid response, after normalization."""
+        word = normalize_answer(answer)
+        if word in self.words:
+            return True
+        if self.pattern is None or word in self.pattern_except:
+            return False
+        return re.fullmatch(self.pattern, word) is not None
+
+
+@dataclass(frozen=True)
+class Task:
+    """An instruction, its queries and answers; `notes` are for whoever reads the evidence."""
+
+    name: str
+    instruction: str
+    prompt: str
+    items: tuple[Item, ...]
+    contrast: str | None
+    contrast_instruction: str | None
+    rephrasings: tuple[str, ...]
+    valid: Valid
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that a sweep or a behaviour measurement of this task takes in.
+
+        Name, source and notes stay out, and so do the rephrasings: a measurement of those names
+        them in its own key.
+        """
+        content = {
+            "instruction": self.instruction,
+            "prompt": self.prompt,
+            "items": [[item.query, item.answers, item.contrast_answers] for item in self.items],
+            "contrast_instruction": self.contrast_instruction,
+            "words": sorted(self.valid.words),
+            "pattern": self.valid.pattern,
+            "pattern_except": sorted(self.valid.pattern_except),
+        }
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def is_valid(self, answer: str) -> bool:
+        """Say whether an answer follows the instruction, right or wrong."""
+        return self.valid.accepts(answer)
+
+    def prompt_for(self, item: Item) -> str:
+        """Return the query part of an item's prompt."""
+        return self.prompt.replace("{query}", item.query)
+
+    def sample(self, n: int, *, seed: int) -> tuple[Item, ...]:
+        """Draw n items without replacement, all of them in seeded order if there are not more.
+
+        The order comes from hashes: it is the same on every platform, and tasks with the same
+        queries draw the same ones.
+        """
+        if n < 1:
+            raise ValueError(
+                f"n={n}, but should be at least 1 [sample of {self.name}]; ask for more"
+            )
+        return tuple(sorted(self.items, key=lambda item: _rank(seed, item.query))[:n])
+
+
+def normalize_answer(answer: str) -> str:
+    """Return an answer as it is compared.
+
+    Lower case, single spaces, no quotes around it, no final punctuation.
+    """
+    return " ".join(_EDGES.sub("", answer.lower()).split())
+
+
+def _rank(seed: int, query: str) -> tuple[str, str]:
+    return hashlib.sha256(f"{seed}:{query}".encode()).hexdigest(), query

@@ -1,0 +1,205 @@
+"""Tests and summaries of per-sample effects: pure functions on arrays, one-sided at 5 %."""
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, Shaped
+from scipy import fft, stats
+
+ALPHA = 0.05
+MAX_EXACT_FLIPS = 2**16
+MAX_SAMPLES_TO_DECIDE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate between two one-sided bounds, in the unit of what is estimated.
+
+    Each bound alone is missed with its own one-sided alpha, 0.05 unless the maker says otherwise
+    (both at 0.05: a two-sided 90 % interval). A bound that the samples cannot give is infinite.
+    n: number of samples.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+def finite(values: Shaped[np.ndarray, "..."], name: str, where: str) -> Float[np.ndarray, "..."]:
+    """The values as float64.
+
+    Raises: ValueError if there are none, or if any is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not array.size:
+        raise ValueError(
+            f"{name}=no values, but should be at least one [{where}]: measure samples first"
+        )
+    bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        raise ValueError(
+            f"{name}={bad} of {array.size} values NaN or infinite, but should be finite [{where}]: "
+            "drop these samples from every array before"
+        )
+    return array
+
+
+def binomial_p(positive: Bool[np.ndarray, " sample"]) -> float:
+    """Exact one-sided p-value of "positive on more than half of all samples".
+
+    A tie is not positive, so it counts against.
+    """
+    finite(positive, "positive", "binomial_p")
+    return float(stats.binom.sf(int(positive.sum()) - 1, len(positive), 0.5))
+
+
+def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALPHA) -> Interval:
+    """Share of positive samples between exact one-sided bounds, each at alpha."""
+    finite(positive, "positive", "clopper_pearson")
+    n, k = len(positive), int(positive.sum())
+    low = float(stats.beta.ppf(alpha, k, n - k + 1)) if k else 0.0
+    high = float(stats.beta.ppf(1 - alpha, k + 1, n - k)) if k < n else 1.0
+    return Interval(k / n, low, high, n)
+
+
+def wilcoxon_p(values: Float[np.ndarray, " sample"]) -> float:
+    """One-sided p-value of "symmetric around something above 0" (Wilcoxon signed rank).
+
+    The ranks of ties are split between both sides; nothing but ties gives 1.
+    """
+    values = finite(values, "values", "wilcoxon_p")
+    if not values.any():
+        return 1.0
+    return float(stats.wilcoxon(values, alternative="greater", zero_method="zsplit").pvalue)
+
+
+def sign_flip_p(values: Float[np.ndarray, " sample"], *, flips: int = 10_000, seed: int) -> float:
+    """One-sided permutation p-value of "mean above 0" against "symmetric around 0".
+
+    Exact over all 2^n sign flips where these are at most 65,536, else over `flips` random ones,
+    with the observed signs counted among them.
+    """
+    values = finite(values, "values", "sign_flip_p")
+    n = len(values)
+    exact = 2**n <= MAX_EXACT_FLIPS
+    if exact:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    else:
+        signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(flips, n))
+    # Sums that are equal on paper differ in the last bits by their order of addition.
+    rounding = 1e-12 * np.abs(values).sum()
+    reached = int(np.count_nonzero(signs @ values >= values.sum() - rounding))
+    return reached / 2**n if exact else (reached + 1) / (flips + 1)
+
+
+def majority(count: int) -> int:
+    """The smallest number that is more than half of `count`."""
+    return count // 2 + 1
+
+
+def majority_value(values: Float[np.ndarray, "... tuple"]) -> Float[np.ndarray, "..."]:
+    """The largest value that the majority of the tuples reaches: the u-th largest, u = majority."""
+    count = values.shape[-1]
+    return np.sort(values, axis=-1)[..., count - majority(count)]
+
+
+def majority_sign_p(positive: Bool[np.ndarray, "sample tuple"]) -> float:
+    """Exact p-value of "most of the tuples are positive on more than half of the samples".
+
+    Holm-adjusted p-values answer "which tuples?", each with its own error; this answers "most of
+    them?", which is one question, so its family-wise error is one alpha. It is a test of partial
+    conjunction: if most tuples were positive, any m - u + 1 of the m would include one that is
+    (u = majority), so the signs of each such subset are summed, and the worst subset's p-value is
+    the answer. Weak evidence adds up over the subset, hence more power than u single rejections.
+
+    The null is a subset without an effect, where a sample's whole sign vector may flip: dependence
+    between tuples is kept as it is. A tie is not positive, so it counts against. For one tuple it
+    is the exact binomial test.
+
+    Source: partial conjunction, Benjamini & Heller 2008, Biometrics 64:1215.
+    """
+    finite(positive, "positive", "majority_sign_p")
+    tuples = positive.shape[1]
+    if tuples > 12:
+        raise ValueError(
+            f"tuples={tuples}, but should be at most 12 [majority_sign_p]: test fewer tuples, "
+            "the number of subsets explodes"
+        )
+    size = tuples - majority(tuples) + 1
+    subsets = np.array(list(combinations(range(tuples), size)))
+    sums = np.where(positive, 1, -1)[:, subsets].sum(axis=2)
+    return float(_flipped_sums_p(sums, size).max())
+
+
+def _flipped_sums_p(sums: Integer[np.ndarray, "sample subset"], size: int) -> np.ndarray:
+    """P(sum of +-sums >= sum of sums) per subset, over independent fair flips of each sample.
+
+    The flipped sum of integers a_k has the characteristic function prod cos(a_k t); its discrete
+    Fourier transform is the exact distribution (float error about 1e-15).
+    """
+    samples, reach = len(sums), len(sums) * size
+    period = fft.next_fast_len(2 * reach + 1, real=True)
+    angle = 2 * np.pi * np.arange(period // 2 + 1) / period
+    transform = np.ones((sums.shape[1], len(angle)))
+    for value in range(1, size + 1):
+        powers = np.cos(value * angle) ** np.arange(samples + 1)[:, None]
+        transform *= powers[np.count_nonzero(np.abs(sums) == value, axis=0)]
+    mass = fft.irfft(transform, period, axis=1)
+    at_least = np.cumsum(mass[:, np.arange(reach, -reach - 1, -1)], axis=1)
+    p = np.take_along_axis(at_least, (reach - sums.sum(axis=0))[:, None], axis=1)[:, 0]
+    # The observed signs are one of the flips, so no p-value is below 2^-samples.
+    return np.clip(p, 0.5**samples, 1.0)
+
+
+def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """Holm-adjusted p-values, in the given order: their family-wise error is what they say."""
+    p = finite(p_values, "p_values", "holm")
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def ratio_of_means(
+    numerator: Float[np.ndarray, "... sample"], denominator: Float[np.ndarray, "... sample"]
+) -> Float[np.ndarray, "..."]:
+    """mean(numerator) / mean(denominator); NaN where the denominator's mean is not above 0."""
+    above, below = numerator.mean(axis=-1), denominator.mean(axis=-1)
+    return np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
+
+
+def concentration(mean_effects: Float[np.ndarray, "... tuple"]) -> Float[np.ndarray, "..."]:
+    """Smallest fraction of the tuples that holds half of the positive mean effect, in (0, 1].
+
+    1 if no mean effect is positive.
+    """
+    largest_first = -np.sort(-np.maximum(mean_effects, 0.0), axis=-1)
+    held = np.cumsum(largest_first, axis=-1)
+    # Equal effects may fall short of their half by a rounding error.
+    enough = held >= held[..., -1:] / 2 * (1 - 1e-12)
+    fraction = (np.argmax(enough, axis=-1) + 1) / mean_effects.shape[-1]
+    return np.where(held[..., -1] > 0, fraction, 1.0)
+
+
+def sample_size_to_decide(
+    interval: Interval, threshold: float, *, p_value: float | None = None
+) -> int | None:
+    """Samples with which the interval would lie on its estimate's side of the threshold.
+
+    Bounds approach the estimate with 1 / sqrt(n), and so a p-value's normal quantile grows with
+    sqrt(n). The interval's own n if it lies there already. None if the estimate equals the
+    threshold, if its bound is infinite, or above a million samples.
+    """
+    distance = abs(interval.estimate - threshold)
+    above = interval.estimate > threshold
+    bound = interval.estimate - interval.low if above else interval.high - interval.estimate
+    growth = bound / distance if distance else math.inf
+    if above and p_value is not None and p_value >= ALPHA:
+        reached = stats.norm.isf(p_value)
+        growth = max(growth, stats.norm.isf(ALPHA) / reached if reached > 0 else math.inf)
+    needed = interval.n * max(growth, 1.0) ** 2
+    return math.ceil(needed) if needed <= MAX_SAMPLES_TO_DECIDE else None
