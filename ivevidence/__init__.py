@@ -1,1 +1,44 @@
-"""What is kept and shown: records, store, figures, report."""
+"""Evidence: what a run keeps and shows."""
+
+from ivevidence.codec import EvidenceError
+from ivevidence.digests import canonical_json, digest_arrays, digest_file, digest_json
+from ivevidence.evidence import Evidence, read_evidence, write_evidence
+from ivevidence.figures import draw
+from ivevidence.records import (
+    VERDICTS,
+    CellError,
+    CellRecord,
+    Claim,
+    Criterion,
+    Decision,
+    Figure,
+    Prompt,
+    Table,
+)
+from ivevidence.report import render
+from ivevidence.store import Measurement, Store, StoreWarning
+
+__all__ = [
+    "VERDICTS",
+    "CellError",
+    "CellRecord",
+    "Claim",
+    "Criterion",
+    "Decision",
+    "Evidence",
+    "EvidenceError",
+    "Figure",
+    "Measurement",
+    "Prompt",
+    "Store",
+    "StoreWarning",
+    "Table",
+    "canonical_json",
+    "digest_arrays",
+    "digest_file",
+    "digest_json",
+    "draw",
+    "read_evidence",
+    "render",
+    "write_evidence",
+]

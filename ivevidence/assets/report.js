@@ -1,0 +1,102 @@
+(() => {
+  "use strict";
+  const root = document.querySelector(".iv-report");
+  const cells = [...root.querySelectorAll(".iv-cell")];
+  const links = new Map(cells.map((cell) => [cell.id, []]));
+  for (const link of root.querySelectorAll(".iv-entry")) {
+    links.get(link.hash.slice(1))?.push(link);
+  }
+
+  if (!document.querySelector("meta[name=viewport]")) {
+    const viewport = document.createElement("meta");
+    viewport.name = "viewport";
+    viewport.content = "width=device-width, initial-scale=1";
+    document.head.append(viewport);
+  }
+
+  // Figures are packed (zlib, base64) until their cell is opened.
+  async function inflate(box) {
+    const packed = box.dataset.ivPacked;
+    delete box.dataset.ivPacked;
+    const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    box.innerHTML = await new Response(stream).text();
+  }
+
+  function offerCopy(command) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "iv-copy";
+    button.textContent = "copy";
+    button.addEventListener("click", async () => {
+      getSelection().selectAllChildren(command);
+      try {
+        await navigator.clipboard.writeText(command.textContent);
+        button.textContent = "copied";
+      } catch {
+        button.textContent = "selected";
+      }
+    });
+    command.before(button);
+  }
+
+  for (const cell of cells) {
+    cell.addEventListener("toggle", () => {
+      if (!cell.open) return;
+      cell.querySelectorAll("[data-iv-packed]").forEach(inflate);
+      cell.querySelectorAll(".iv-command:not(.iv-copy + *)").forEach(offerCopy);
+    });
+  }
+
+  const form = root.querySelector(".iv-filters");
+  function filter() {
+    const wanted = [...form.querySelectorAll("select")].filter((select) => select.value);
+    let shown = 0;
+    for (const cell of cells) {
+      cell.hidden = wanted.some((select) => cell.dataset[select.name] !== select.value);
+      shown += !cell.hidden;
+      for (const link of links.get(cell.id)) link.classList.toggle("iv-off", cell.hidden);
+    }
+    for (const group of root.querySelectorAll(".iv-group")) {
+      group.hidden = !group.querySelector(".iv-cell:not([hidden])");
+    }
+    for (const row of root.querySelectorAll(".iv-matrix tbody tr:not(.iv-family)")) {
+      row.hidden = !row.querySelector(".iv-entry:not(.iv-off)");
+    }
+    for (const table of root.querySelectorAll(".iv-matrix")) {
+      table.parentElement.hidden = !table.querySelector(".iv-entry:not(.iv-off)");
+    }
+    for (const body of root.querySelectorAll(".iv-matrix tbody")) {
+      body.hidden = !body.querySelector(".iv-entry:not(.iv-off)");
+    }
+    form.querySelector("output").textContent = `${shown} of ${cells.length} cells`;
+  }
+
+  function reveal() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target?.classList.contains("iv-cell")) return;
+    if (target.hidden) form.reset();
+    target.open = true;
+    target.scrollIntoView();
+    target.querySelector("summary").focus({ preventScroll: true });
+  }
+
+  if (form) {
+    form.hidden = false;
+    form.addEventListener("change", filter);
+    form.addEventListener("reset", () => setTimeout(filter));
+    form.addEventListener("click", (event) => {
+      const action = event.target.dataset.iv;
+      for (const cell of action ? cells : []) {
+        if (action === "close" || !cell.hidden) cell.open = action === "open";
+      }
+    });
+    filter();
+  }
+  // The same link clicked twice changes no hash, so a closed cell is opened on the click.
+  root.addEventListener("click", (event) => {
+    if (event.target.closest(".iv-entry")) setTimeout(reveal);
+  });
+  addEventListener("hashchange", reveal);
+  addEventListener("load", reveal);
+})();

@@ -1,0 +1,85 @@
+"""The evidence file of a run: every cell's record, one a line, and the cells that failed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ivevidence.codec import EvidenceError, Record, to_plain
+from ivevidence.files import read_limited, write_atomic
+from ivevidence.records import CellError, CellRecord
+
+SCHEMA = 1
+SIZE_LIMIT = 512 * 2**20
+
+_ADVICE = "the file is damaged or from elsewhere: write it again with this version of ivclaims"
+
+
+@dataclass(frozen=True)
+class Evidence(Record):
+    """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors."""
+
+    schema: int
+    run: Mapping[str, Any] = field(default_factory=dict)
+    cells: tuple[CellRecord, ...] = ()
+    errors: tuple[CellError, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.schema != SCHEMA:
+            advice = "it was written by another version of ivclaims: read it with that one"
+            raise EvidenceError("schema", self.schema, str(SCHEMA), advice=advice)
+
+
+def write_evidence(
+    path: Path,
+    cells: Iterable[CellRecord],
+    *,
+    errors: Iterable[CellError] = (),
+    run: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run's evidence to `path`, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    lines = ",\n".join(_line(cell.to_json()) for cell in cells)
+    tail = _line([error.to_json() for error in errors])
+    head = f'{{"schema": {SCHEMA}, "run": {_line(to_plain(run or {}))}'
+    text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail}}}\n'
+    write_atomic(Path(path), text.encode("ascii"))
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Return the evidence written at `path`.
+
+    Raises:
+        EvidenceError: the file is damaged, too large, or not an evidence file of this schema.
+        OSError: there is no such file, or it cannot be read.
+    """
+    try:
+        data = json.loads(read_limited(Path(path), SIZE_LIMIT), parse_constant=_refuse)
+    except EvidenceError:
+        raise
+    except (ValueError, RecursionError) as error:
+        expected = "JSON without NaN"
+        raise EvidenceError(
+            "content", str(error), expected, where=str(path), advice=_ADVICE
+        ) from None
+    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
+        data = {"schema": data["schema"]}  # other fields mean nothing under another schema
+    try:
+        return Evidence.from_json(data)
+    except EvidenceError as error:
+        located = error.within("", where=str(path))
+        located.advice = located.advice or _ADVICE
+        raise located from None
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

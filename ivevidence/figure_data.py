@@ -1,0 +1,116 @@
+"""Criteria, and the data that each kind of figure is drawn from."""
+
+import numbers
+from dataclasses import dataclass
+
+from ivevidence.codec import EvidenceError, Record
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Criterion(Record):
+    """One quantity held against its threshold: estimate, interval, number of samples.
+
+    Bounds are None where the quantity is unbounded or undefined on that side. `p_value`, where the
+    rule has a test beside the interval, is None otherwise; NaN is refused, since dropping it would
+    drop the test.
+    """
+
+    name: str
+    description: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    threshold: float
+    n: int
+    p_value: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.p_value, numbers.Real) and not 0 <= self.p_value <= 1:
+            raise EvidenceError("p_value", self.p_value, "in [0, 1] or None", where="Criterion")
+        super().__post_init__()
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise EvidenceError("low", self.low, f"at most high={self.high}", where="Criterion")
+
+    @property
+    def outcome(self) -> str:
+        """`beyond` the threshold with its whole interval (and test), `short` of it, or `open`."""
+        if self.high is not None and self.high < self.threshold:
+            return "short"
+        tested = self.p_value is None or self.p_value < ALPHA
+        if self.low is not None and self.low > self.threshold and tested:
+            return "beyond"
+        return "open"
+
+    @property
+    def margin(self) -> float | None:
+        """Signed distance from the threshold to the interval; None if the threshold is inside."""
+        if self.low is not None and self.low > self.threshold:
+            return self.low - self.threshold
+        if self.high is not None and self.high < self.threshold:
+            return self.high - self.threshold
+        return None
+
+
+@dataclass(frozen=True)
+class Heatmap(Record):
+    """Values of pairs of layers (i < j) and of single layers (i = j); None elsewhere.
+
+    `highlight` lists pairs of layers to outline; `limit` fixes the end of the color scale, so that
+    several maps can share it.
+    """
+
+    layers: tuple[int, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    unit: str
+    highlight: tuple[tuple[int, int], ...] = ()
+    limit: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = len(self.layers)
+        if len(self.values) != count or any(len(row) != count for row in self.values):
+            shape = [len(row) for row in self.values]
+            raise EvidenceError("values", shape, f"{count} rows of {count}", where="Heatmap")
+        for pair in self.highlight:
+            if not set(pair) <= set(self.layers):
+                expected = "pairs of layers of the map"
+                raise EvidenceError("highlight", list(pair), expected, where="Heatmap")
+
+
+@dataclass(frozen=True)
+class Positions(Record):
+    """One value with its interval for each token of a prompt; `t_inst` is the index of T_inst."""
+
+    tokens: tuple[str, ...]
+    values: tuple[float | None, ...]
+    lows: tuple[float | None, ...]
+    highs: tuple[float | None, ...]
+    t_inst: int | None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("values", "lows", "highs"):
+            if len(getattr(self, name)) != len(self.tokens):
+                got, expected = len(getattr(self, name)), f"{len(self.tokens)}, one a token"
+                raise EvidenceError(f"len({name})", got, expected, where="Positions")
+        if self.t_inst is not None and not 0 <= self.t_inst < len(self.tokens):
+            expected = f"a position among {len(self.tokens)} tokens"
+            raise EvidenceError("t_inst", self.t_inst, expected, where="Positions")
+
+
+@dataclass(frozen=True)
+class Intervals(Record):
+    """Criteria to be drawn against their thresholds."""
+
+    criteria: tuple[Criterion, ...]
+
+
+FIGURE_DATA: dict[str, type[Record]] = {
+    "heatmap": Heatmap,
+    "positions": Positions,
+    "intervals": Intervals,
+}

@@ -1,0 +1,154 @@
+"""What a cell leaves behind: claim, decision, figures, tables, prompts, provenance."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ivevidence.codec import EvidenceError, Record
+from ivevidence.figure_data import FIGURE_DATA, Criterion
+
+VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
+
+Entry = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Claim(Record):
+    """A claim of a paper, quoted, with what is estimated and the rule that decides."""
+
+    name: str
+    title: str
+    paper: str
+    section: str
+    quote: str
+    estimand: str
+    rule: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision(Record):
+    """A verdict, the reason in words, and the criteria it rests on, the most telling one first.
+
+    `samples_to_decide` is the number of samples that would make an inconclusive verdict decisive.
+    """
+
+    verdict: str
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+    samples_to_decide: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.verdict not in VERDICTS:
+            expected = "one of " + ", ".join(VERDICTS)
+            raise EvidenceError("verdict", self.verdict, expected, where="Decision")
+
+
+@dataclass(frozen=True)
+class Figure(Record):
+    """A figure as data; `ivevidence.figures.draw` draws it. `data` has the fields of its kind."""
+
+    kind: str
+    title: str
+    caption: str
+    data: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in FIGURE_DATA:
+            raise EvidenceError(
+                "kind", self.kind, "one of " + ", ".join(FIGURE_DATA), where="Figure"
+            )
+        try:
+            FIGURE_DATA[self.kind].from_json(self.data)
+        except EvidenceError as error:
+            raise error.within("data", where="Figure") from None
+
+
+@dataclass(frozen=True)
+class Table(Record):
+    """Rows of texts and numbers under named columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for i, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise EvidenceError(
+                    f"rows[{i}]", list(row), f"{len(self.columns)} entries long", where="Table"
+                )
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """A prompt as its tokens, what its marked positions are, the answer and the output."""
+
+    label: str
+    tokens: tuple[str, ...]
+    marks: Mapping[int, str]
+    answer: str
+    output: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for position in self.marks:
+            if not 0 <= position < len(self.tokens):
+                expected = f"a position among {len(self.tokens)} tokens"
+                raise EvidenceError("marks", position, expected, where="Prompt")
+
+
+@dataclass(frozen=True)
+class CellRecord(Record):
+    """One claim judged on one checkpoint and task (and metric), with all that a reviewer needs.
+
+    `measurements` maps a role to the digest of a stored measurement; `per_sample` maps a name to
+    one value a sample (None where there is none); `command` reproduces the cell.
+    """
+
+    claim: Claim
+    checkpoint: str
+    family: str | None
+    stage: str
+    task: str
+    metric: str | None
+    decision: Decision
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
+    controls: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    measurements: Mapping[str, str] = field(default_factory=dict)
+    per_sample: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def cell_id(self) -> str:
+        """Name of the cell, `claim[checkpoint-task-metric]`, safe in files, node ids and links."""
+        parts = [self.checkpoint, self.task, self.metric]
+        inside = "-".join(_safe(part) for part in parts if part is not None)
+        return f"{_safe(self.claim.name)}[{inside}]"
+
+
+@dataclass(frozen=True)
+class CellError(Record):
+    """A cell that could not be judged: an exception is an error, never a verdict."""
+
+    cell: str
+    message: str
+
+
+def _safe(part: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", part)
+    if re.fullmatch(r"[A-Za-z0-9._/-]+", part):
+        return safe
+    # Two names that differ only in replaced characters must not become the same cell.
+    return f"{safe}.{hashlib.sha256(part.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

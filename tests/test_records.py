@@ -1,0 +1,251 @@
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ivevidence import (
+    CellError,
+    CellRecord,
+    Claim,
+    Criterion,
+    Decision,
+    EvidenceError,
+    Figure,
+    Prompt,
+    Table,
+    read_evidence,
+    write_evidence,
+)
+from ivevidence.records import VERDICTS
+from tests.evidence_examples import CLAIMS, ERRORS, RUN, example_cell, example_cells
+
+texts = st.text(max_size=8)
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | finite | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def criteria(draw: st.DrawFn) -> Criterion:
+    low, high = sorted(draw(st.tuples(finite, finite)))
+    p_value = draw(st.none() | st.floats(0, 1))
+    count = draw(st.integers(0, 10**6))
+    name, text = draw(texts), draw(texts)
+    return Criterion(name, text, draw(numbers), low, high, draw(finite), count, p_value)
+
+
+@st.composite
+def prompts(draw: st.DrawFn) -> Prompt:
+    tokens = draw(st.lists(texts, min_size=1, max_size=4))
+    marks = draw(st.dictionaries(st.integers(0, len(tokens) - 1), texts))
+    return Prompt(draw(texts), tuple(tokens), marks, draw(texts), draw(texts))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    columns = draw(st.lists(texts, max_size=3))
+    entry = texts | st.integers() | numbers | st.none()
+    row = st.lists(entry, min_size=len(columns), max_size=len(columns)).map(tuple)
+    return Table(draw(texts), tuple(columns), tuple(draw(st.lists(row, max_size=2))))
+
+
+cells = st.builds(
+    CellRecord,
+    claim=st.builds(Claim, *[texts] * 7, thresholds=st.dictionaries(texts, finite, max_size=2)),
+    checkpoint=texts,
+    family=st.none() | texts,
+    stage=texts,
+    task=texts,
+    metric=st.none() | texts,
+    decision=st.builds(
+        Decision,
+        st.sampled_from(VERDICTS),
+        texts,
+        st.lists(criteria(), max_size=2),
+        st.none() | st.integers(1, 10**6),
+    ),
+    figures=st.just(example_cell().figures),
+    tables=st.lists(tables(), max_size=2),
+    prompts=st.lists(prompts(), max_size=2),
+    controls=st.lists(tables(), max_size=1),
+    notes=st.lists(texts, max_size=2),
+    measurements=st.dictionaries(texts, texts, max_size=2),
+    per_sample=st.dictionaries(texts, st.lists(numbers | st.none(), max_size=4), max_size=2),
+    parameters=st.dictionaries(texts, plain, max_size=2),
+    provenance=st.dictionaries(texts, plain, max_size=2),
+    command=texts,
+)
+
+
+@given(cells)
+def test_a_record_survives_json(cell):
+    text = json.dumps(cell.to_json(), allow_nan=False)
+    assert CellRecord.from_json(json.loads(text)) == cell
+
+
+@given(st.text())
+@example(" /[]%?#&<>\"'\n")
+def test_cell_ids_are_safe_in_files_and_links(name):
+    cell = replace(example_cell(), checkpoint=name, task=name, metric=name)
+    left, inside = cell.cell_id.removesuffix("]").split("[")
+    allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+    assert set(left) | set(inside) <= allowed
+
+
+def test_names_that_differ_only_in_replaced_characters_are_different_cells():
+    ids = {replace(example_cell(), checkpoint=name).cell_id for name in ("a b", "a?b", "a_b")}
+    assert len(ids) == 3
+
+
+def test_cell_id_keeps_hub_names_readable():
+    cell = replace(example_cell(), checkpoint="allenai/OLMo-2-0425-1B", metric="rr")
+    assert cell.cell_id == "localization[allenai_OLMo-2-0425-1B-adj_comp-rr]"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p_value", "outcome", "margin"),
+    [
+        (0.2, 0.4, None, "beyond", 0.1),
+        (0.2, 0.4, 0.01, "beyond", 0.1),
+        (0.2, 0.4, 0.05, "open", 0.1),
+        (0.0, 0.05, 0.9, "short", -0.05),
+        (0.05, 0.3, 0.001, "open", None),
+        (0.1, 0.3, None, "open", None),
+        (None, 0.05, None, "short", -0.05),
+        (None, 0.4, None, "open", None),
+        (0.2, None, None, "beyond", 0.1),
+        (None, None, 0.001, "open", None),
+    ],
+)
+def test_outcome_needs_the_whole_interval_and_the_test(low, high, p_value, outcome, margin):
+    criterion = Criterion("c", "", 0.2, low, high, 0.1, 50, p_value)
+    assert criterion.outcome == outcome
+    assert criterion.margin == pytest.approx(margin)
+
+
+@pytest.mark.parametrize("p_value", [float("nan"), np.float32("nan"), -0.1, 1.1])
+def test_an_undefined_p_value_is_refused_not_dropped(p_value):
+    with pytest.raises(EvidenceError, match=r"p_value=.*but should be in"):
+        Criterion("c", "", 0.2, 0.2, 0.3, 0.1, 50, p_value)
+
+
+def test_numpy_values_and_undefined_numbers_become_plain():
+    criterion = Criterion("c", "", np.float32(0.5), -np.inf, np.float64(1), 0, np.int64(7))
+    assert (criterion.estimate, criterion.low, criterion.high, criterion.n) == (0.5, None, 1.0, 7)
+    assert all(
+        type(criterion.to_json()[f.name]) in (str, float, int, type(None))
+        for f in fields(criterion)
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Decision("maybe", ""), "verdict='maybe', but should be one of supported"),
+        (lambda: Figure("pie", "", "", {}), "kind='pie', but should be one of heatmap"),
+        (lambda: Figure("heatmap", "", "", {"unit": ""}), "data.layers=None, but should be given"),
+        (lambda: Table("t", ("a",), ((1, 2),)), r"rows\[0\]=\[1, 2\], but should be 1 entries"),
+        (lambda: Table("t", ("a",), ((True,),)), r"rows\[0\]\[0\]=True, but should be one of str"),
+        (lambda: Prompt("p", ("a",), {1: "T_inst"}, "", ""), "marks=1, but should be a position"),
+        (lambda: Criterion("c", "", 1, 2, 1, 0, 5), "low=2.0, but should be at most high=1.0"),
+        (lambda: Criterion("c", "", "1", 0, 1, 0, 5), "estimate='1', but should be a number"),
+        (lambda: CellError("c", 3), "message=3, but should be a text"),
+        (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name_when_built(build, message):
+    with pytest.raises(EvidenceError, match=message):
+        build()
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "evidence.json"
+    write_evidence(path, example_cells()[:3], errors=ERRORS, run=RUN)
+    return path
+
+
+def test_an_evidence_file_is_read_as_it_was_written(written):
+    evidence = read_evidence(written)
+    assert list(evidence.cells) == example_cells()[:3]
+    assert evidence.errors == ERRORS
+    assert evidence.run == RUN
+
+
+def _change(data, path, value):
+    *way, last = path
+    for step in way:
+        data = data[step]
+    data[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["schema"], 2, "schema=2, but should be 1"),
+        (["cells", 1, "decision", "verdict"], "yes", r"cells\[1\].decision.verdict='yes'"),
+        (["cells", 0, "claim", "quote"], None, r"cells\[0\].claim.quote=None"),
+        (["cells", 0, "claim", "extra"], 1, r"cells\[0\].claim.extra=1, but should be no field"),
+        (["cells", 0, "per_sample", "effect"], [1, "a"], r"per_sample\['effect'\]\[1\]='a'"),
+        (["errors"], {}, r"errors=\{\}, but should be a list"),
+    ],
+)
+def test_a_wrong_file_is_refused_naming_field_and_file(written, path, value, message):
+    data = json.loads(written.read_text())
+    _change(data, path, value)
+    written.write_text(json.dumps(data))
+    with pytest.raises(EvidenceError, match=message) as refusal:
+        read_evidence(written)
+    assert f"[{written}]; " in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": NaN}', b'{"a": 1}', b"[" * 100_000]
+)
+def test_a_damaged_file_is_refused_naming_the_file(tmp_path, content):
+    path = tmp_path / "evidence.json"
+    path.write_bytes(content)
+    with pytest.raises(EvidenceError, match=r"evidence\.json"):
+        read_evidence(path)
+
+
+def test_a_truncated_file_is_refused_at_every_length(written):
+    content = written.read_bytes()
+    for length in range(0, len(content) - 2, 997):
+        written.write_bytes(content[:length])
+        with pytest.raises(EvidenceError):
+            read_evidence(written)
+
+
+def test_a_file_over_the_limit_or_no_file_at_all_is_refused(written, monkeypatch):
+    monkeypatch.setattr("ivevidence.evidence.SIZE_LIMIT", 100)
+    with pytest.raises(EvidenceError, match="at most 100 bytes"):
+        read_evidence(written)
+    with pytest.raises(FileNotFoundError):
+        read_evidence(written.with_name("other.json"))
+
+
+def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
+    before = written.read_bytes()
+    monkeypatch.setattr("os.fsync", _full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_evidence(written, [])
+    assert written.read_bytes() == before
+    assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def _full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_claims_of_other_papers_need_no_change():
+    claim = replace(CLAIMS[0], paper="Another paper", thresholds={})
+    assert Claim.from_json(claim.to_json()) == claim
