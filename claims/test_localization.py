@@ -1,7 +1,5 @@
 """Localization (section 5.1): T_inst's residual at few layers carries the instruction."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float
@@ -10,7 +8,7 @@ from ivevidence.records import Claim, Criterion, Decision
 from ivfixtures import exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
-from ivmethods.bootstrap import bootstrap
+from ivmethods.bootstrap import Statistic, bootstrap
 from ivmethods.statistics import ALPHA, concentration, finite, ratio_of_means
 
 SMALLEST_HEADROOM = 0.10
@@ -183,14 +181,19 @@ def test_localization(cell: Cell) -> None:
 def _bootstrapped(
     name: str,
     description: str,
-    statistic: Callable[..., np.ndarray],
+    statistic: Statistic,
     arrays: tuple[np.ndarray, ...],
     threshold: float,
     resamples: int,
     seed: int,
 ) -> Criterion:
     interval = bootstrap(
-        statistic, *arrays, resamples=resamples, seed=seed, alpha_high=ALPHA / CRITERIA
+        statistic,
+        *arrays,
+        smooth=statistic is ratio_of_means,
+        resamples=resamples,
+        seed=seed,
+        alpha_high=ALPHA / CRITERIA,
     )
     bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
     return criterion(name, f"{description} ({bounds})", interval, threshold)

@@ -11,9 +11,9 @@ from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
-from ivmethods.bootstrap import bootstrap
+from ivmethods.bootstrap import Statistic, bootstrap
 from ivmethods.interactions import interactions
-from ivmethods.statistics import ALPHA, finite, majority_sign_p, majority_value
+from ivmethods.statistics import ALPHA, Interval, finite, majority_sign_p, majority_value
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
@@ -78,7 +78,7 @@ def decide(
     *,
     singles: Float[np.ndarray, "sample layer"],
     together: Float[np.ndarray, "sample tuple"],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, ...]],
     chosen: Sequence[int],
     rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
@@ -101,17 +101,8 @@ def decide(
     effect = together[half][:, list(chosen)]
     interaction = interactions(singles[half], effect, [pairs[pair] for pair in chosen])
     bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
-    share = bootstrap(
-        _majority_share, interaction, resamples=resamples, seed=seed, alpha_high=ALPHA / CRITERIA
-    )
-    size = bootstrap(
-        _majority_size,
-        interaction,
-        effect,
-        resamples=resamples,
-        seed=seed,
-        alpha_high=ALPHA / CRITERIA,
-    )
+    share = _bootstrapped(_majority_share, interaction, resamples=resamples, seed=seed)
+    size = _bootstrapped(_majority_size, interaction, effect, resamples=resamples, seed=seed)
     criteria = (
         criterion(
             "share of samples with a positive interaction",
@@ -123,10 +114,10 @@ def decide(
         criterion(
             "median interaction / mean effect",
             f"what the majority of {len(chosen)} pairs reaches; p: majority sign test of the "
-            f"interaction beyond the threshold ({bounds})",
+            f"interaction being above {SMALLEST_INTERACTION:.0%} of the sample's effect ({bounds})",
             size,
             SMALLEST_INTERACTION,
-            p_value=majority_sign_p(interaction > SMALLEST_INTERACTION * effect.mean(axis=0)),
+            p_value=majority_sign_p(interaction > SMALLEST_INTERACTION * effect),
         ),
     )
     return judge(criteria, samples=len(rr_gap))
@@ -172,6 +163,13 @@ def test_superadditivity(cell: Cell) -> None:
                 chosen, interactions(singles, together, pairs).T[[*chosen]], strict=True
             )
         },
+    )
+
+
+def _bootstrapped(statistic: Statistic, *arrays: np.ndarray, resamples: int, seed: int) -> Interval:
+    high = ALPHA / CRITERIA
+    return bootstrap(
+        statistic, *arrays, smooth=False, resamples=resamples, seed=seed, alpha_high=high
     )
 
 

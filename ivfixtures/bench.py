@@ -89,7 +89,6 @@ class Bench:
 
         Raises:
             CheckpointRefusedError: a check fails.
-
         """
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -126,11 +125,10 @@ class Bench:
     def sweep(self, source: SourceName = "instruction", protocol: Protocol = "paper") -> Sweep:
         """Effects of every tuple of layers; those of several sources are averaged over them.
 
-        With every sweep of the instruction runs the no-op control.
+        The no-op control runs with every protocol's sweeps.
 
         Raises:
             CheckpointRefusedError: the no-op control is not null.
-
         """
         order = RELEASED_ORDER if protocol == "released" else self.options.order
         runner = self.checks().runner
@@ -151,32 +149,61 @@ class Bench:
                 "effects": effects.numpy(),
                 "target": results[0].target.numpy(),
                 "degenerate": results[0].degenerate.numpy(),
-                "no_op": self._no_op(protocol).numpy(),
             }
             return arrays, {"tuples": [list(t) for t in results[0].tuples]}
 
+        self.no_op(protocol)
         found = self._measure(f"sweep {source} {protocol}", parameters, compute)
-        no_op, tolerance = _largest(found.arrays["no_op"]), self.checks().tolerance
-        if not no_op <= tolerance:
-            raise CheckpointRefusedError(
-                f"no-op effect={no_op:.2g}, but should be at most {tolerance:g} "
-                f"[{self.checkpoint.name}, {self.task.name}]; patching itself changes this model"
-            )
         tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
         tuples = tuple(tuple(t) for t in found.info["tuples"])
         return Sweep(tuples, tensors["effects"], tensors["target"], tensors["degenerate"])
 
-    @property
-    def no_op(self) -> float:
-        """Largest change of an answer's logit under the no-op control of the own sweep."""
-        self.sweep()
-        return _largest(self.measurements["sweep instruction paper"].arrays["no_op"])
+    def no_op(self, protocol: Protocol = "paper") -> float:
+        """Largest change of an answer's logit when the target's own residuals are written.
+
+        Every layer alone, on every sample.
+
+        Raises:
+            CheckpointRefusedError: it is not null.
+        """
+        runner = self.checks().runner
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            samples = self.samples(protocol)
+            result = sweep(
+                self.model,
+                samples,
+                record_sites(self.model, samples),
+                order=1,
+                memory_budget=self.options.memory_budget,
+                runner=RUNNERS[runner],
+            )
+            return {"effects": result.of("logit").numpy()}, {}
+
+        parameters = {"protocol": protocol, "runner": runner}
+        found = self._measure(f"no-op {protocol}", parameters, compute)
+        largest = float(np.abs(found.arrays["effects"]).max())
+        if not largest <= self.checks().tolerance:
+            raise CheckpointRefusedError(
+                f"no-op effect={largest:.2g}, but should be at most {self.checks().tolerance:g} "
+                f"[{self.checkpoint.name}, {self.task.name}]; patching itself changes this model"
+            )
+        return largest
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """Digests of weights and tokenizer; the model is not loaded for them."""
         found = digests(self.checkpoint)
         return {"weights": found.weights, "tokenizer": found.tokenizer}
+
+    def all_layers(self) -> np.ndarray:
+        """Effects of patching every layer with the own instruction, [metric, sample]."""
+
+        def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            own = self._residual(self.source()[0])
+            return {"effects": self._effects(own[None], tuple(range(len(own))))[:, :, 0]}, {}
+
+        return self._measure("all layers", {}, compute).arrays["effects"]
 
     def controls(self, layers: LayerTuple) -> Mapping[str, np.ndarray]:
         """Effects of other vectors at the same site and tuple, each [metric, sample, draw].
@@ -227,18 +254,6 @@ class Bench:
     def _residual(self, source: Source) -> Tensor:
         return record(self.model, source.ids, positions=[source.position])[0]
 
-    def _no_op(self, protocol: Protocol) -> Tensor:
-        samples = self.samples(protocol)
-        result = sweep(
-            self.model,
-            samples,
-            record_sites(self.model, samples),
-            order=1,
-            memory_budget=self.options.memory_budget,
-            runner=RUNNERS[self.checks().runner],
-        )
-        return result.of("logit")
-
     def _sweep(self, vector: Tensor, protocol: Protocol, order: int, label: str) -> Sweep:
         samples = self.samples(protocol)
         return sweep(
@@ -271,7 +286,3 @@ class Bench:
             }
             self.measurements[method] = self.store.measure(key, compute)
         return self.measurements[method]
-
-
-def _largest(effects: np.ndarray) -> float:
-    return float(np.abs(effects).max())

@@ -138,7 +138,7 @@ def controls(cell: Cell, layers: LayerTuple) -> Table:
     columns = ("written", "draws", f"mean effect on {cell.metric}", "largest mean effect of a draw")
     no_op = "No-op (the target's own activations, every layer): largest change of a logit "
     title = f"Controls at layers {layers_text(layers)}"
-    return Table(title, columns, tuple(rows), f"{no_op}{cell.bench.no_op:.2g}.")
+    return Table(title, columns, tuple(rows), f"{no_op}{cell.bench.no_op():.2g}.")
 
 
 def behaviour(cell: Cell) -> Table:

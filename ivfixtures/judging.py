@@ -69,28 +69,38 @@ def no_headroom(rr_gap: Float[np.ndarray, " sample"], smallest: float) -> Decisi
 
 def _in_words(c: Criterion) -> str:
     if c.outcome == "beyond":
-        bound = f"at least {c.low:.3g}"
+        bounds = f"at least {_number(c.low)}"
     elif c.outcome == "short":
-        bound = f"at most {c.high:.3g}"
+        bounds = f"at most {_number(c.high)}"
     else:
-        bound = f"between {c.low:.3g} and {c.high:.3g}"
-    p = "" if c.p_value is None else f", p = {c.p_value:.2g}"
-    return f"{c.name} {c.estimate:.3g}{c.unit} ({bound}{p}), threshold {c.threshold:.3g}"
+        bounds = f"between {_number(c.low)} and {_number(c.high)}"
+    p = "" if c.p_value is None else f", p = {_number(c.p_value)}"
+    return f"{c.name} {_number(c.estimate)}{c.unit} ({bounds}{p}), threshold {c.threshold:.3g}"
+
+
+def _number(value: float | None) -> str:
+    return "anything" if value is None else f"{value:.3g}"
 
 
 def _samples_to_decide(criteria: Sequence[Criterion], samples: int) -> int | None:
     """All open criteria must come beyond; but one whose estimate is short is enough to refute."""
-    needs = {
-        c.name: sample_size_to_decide(
-            Interval(c.estimate, c.low, c.high, c.n), c.threshold, p_value=c.p_value
-        )
-        for c in criteria
-        if c.outcome == "open"
-    }
-    refuting = [needs[c.name] for c in criteria if c.name in needs and c.estimate < c.threshold]
+    undecided = [(c, _needed(c)) for c in criteria if c.outcome == "open"]
+    refuting = [
+        need for c, need in undecided if c.estimate is not None and c.estimate < c.threshold
+    ]
     if refuting:
-        known = [need for need in refuting if need is not None]
-        needed = min(known) if known else None
+        needed = min((need for need in refuting if need), default=None)
+    elif all(need for _, need in undecided):
+        needed = max(need for _, need in undecided if need)
     else:
-        needed = None if None in needs.values() else max(filter(None, needs.values()))
+        needed = None
     return None if needed is None else math.ceil(needed * samples / criteria[0].n)
+
+
+def _needed(c: Criterion) -> int | None:
+    if c.estimate is None:
+        return None
+    low = -math.inf if c.low is None else c.low
+    high = math.inf if c.high is None else c.high
+    interval = Interval(c.estimate, low, high, c.n)
+    return sample_size_to_decide(interval, c.threshold, p_value=c.p_value)

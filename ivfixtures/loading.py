@@ -107,11 +107,10 @@ def _reading(folder: Path, gguf: str | None) -> Iterator[None]:
     if absent:
         got, remedy = f"without {', '.join(absent)}", "pip install 'ivclaims[gguf]'"
         raise problem("environment", got, "able to read GGUF files", where, remedy)
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        # The GGUF reader's bars heed no setting, hence the redirection.
+        # For the bars: those of the GGUF reader heed no setting.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
@@ -122,8 +121,6 @@ def _reading(folder: Path, gguf: str | None) -> Iterator[None]:
         raise problem("checkpoint", got, "readable by transformers", where, remedy) from error
     finally:
         logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

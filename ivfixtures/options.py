@@ -48,7 +48,6 @@ def read_options(config: pytest.Config) -> Options:
 
     Raises:
         pytest.UsageError: an option, checkpoint name or task file is not what it should be.
-
     """
     get = config.getoption
     try:

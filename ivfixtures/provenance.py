@@ -30,9 +30,9 @@ def provenance(bench: Bench) -> dict[str, Any]:
 def command(bench: Bench, nodeid: str) -> str:
     """The command that judges the cell again, from any folder."""
     path, _, rest = nodeid.partition("::")
-    module = ".".join(Path(path).with_suffix("").parts[-2:])
-    words = ["pytest", "--pyargs", f"{module}::{rest}", "--checkpoint", bench.checkpoint.name]
-    return shlex.join([*words, *bench.options.arguments()])
+    cell = ["--pyargs", f"claims.{Path(path).stem}::{rest}"]
+    checkpoint = ["--checkpoint", bench.checkpoint.name]
+    return shlex.join(["pytest", *cell, *checkpoint, *bench.options.arguments()])
 
 
 def _git_commit() -> str | None:

@@ -11,6 +11,7 @@ import pytest
 from ivevidence import VERDICTS, CellError, CellRecord, Store, render, write_evidence
 from ivfixtures.cells import Cell
 from ivfixtures.options import read_options
+from ivfixtures.tasks import passed_over
 
 CELL = pytest.StashKey[Cell]()
 EVIDENCE_NAME = "evidence.json"
@@ -34,6 +35,16 @@ class Run:
         if reporter and capture and reporter.isatty:
             with capture.global_and_fixture_disabled():
                 reporter.rewrite(line, erase=True)
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what will be judged, and which files of a task folder are passed over."""
+        options = self.options
+        names = ", ".join(checkpoint.name for checkpoint in options.checkpoints)
+        lines = [f"claims: {names}; tasks {', '.join(options.tasks)}"]
+        folder = options.tasks_folder
+        if folder and (unused := passed_over(folder)):
+            lines.append(f"passed over, as no task is defined for them: {', '.join(unused)}")
+        return lines
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

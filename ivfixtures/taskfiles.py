@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ivfixtures.errors import cut, error_line
@@ -64,8 +64,7 @@ def inside(folder: Path, name: str, *, where: object) -> Path:
     """
     path = folder / name
     leaves = (
-        PurePosixPath(name).is_absolute()
-        or bool(PureWindowsPath(name).anchor)
+        bool(PureWindowsPath(name).anchor)  # absolute in the sense of any system
         or ".." in re.split(r"[/\\]", name)
         or not path.resolve().is_relative_to(folder.resolve())
     )

@@ -101,7 +101,7 @@ def _check_contrast(definition: Definition, definitions: Mapping[str, Definition
     if definition.contrast is None:
         return
     other = definitions.get(definition.contrast)
-    if other is None or other is definition:
+    if other is None:
         expected = f"another task of {', '.join(definitions)}"
     elif other.contrast != definition.name:
         expected = f"a task whose own contrast is {definition.name}, not {other.contrast}"

@@ -132,8 +132,6 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     else:
         raise _no_weights(folder)
     for path in files:
-        if not path.is_file():
-            raise problem("weights", "missing", "present", path, "download or save them again")
         try:
             with safe_open(path, framework="numpy"):
                 pass

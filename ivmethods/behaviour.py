@@ -1,5 +1,7 @@
 """Behaviour: what the model answers when it is given instruction and query."""
 
+import re
+
 import torch
 from nnsight import TransformersModel
 
@@ -40,7 +42,4 @@ def greedy_answers(model: TransformersModel, samples: list[Sample]) -> list[str]
 def first_line(text: str) -> str:
     """The answer within a continuation: its first non-empty line, up to the end of a sentence."""
     line = next((part for part in text.splitlines() if part.strip()), "").strip()
-    for index, character in enumerate(line):
-        if character in ".!?" and index:
-            return line[:index]
-    return line
+    return re.split(r"(?<=\S)[.!?](?=\s|$)", line)[0]

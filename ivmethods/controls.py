@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ivmethods.metrics import METRICS, score
 from ivmethods.model import as_ids, layer_count
-from ivmethods.prompts import Sample
+from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
 from ivmethods.reference import patched_logits
-from ivmethods.sweep import LayerTuple, row_bytes, same_shape
+from ivmethods.sweep import LayerTuple, row_bytes
 
 
 def norm_matched_random(

@@ -25,7 +25,7 @@ class PairResult:
     The p-values are one-sided; Holm's adjusts the binomial ones over the pairs given.
     """
 
-    layers: tuple[int, int]
+    layers: tuple[int, ...]
     effect: float
     singles: float
     median_interaction: float
@@ -52,7 +52,7 @@ class Lead:
 def interactions(
     singles: Float[np.ndarray, "sample layer"],
     together: Float[np.ndarray, "sample tuple"],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, ...]],
 ) -> Float[np.ndarray, "sample tuple"]:
     """f(ij) - f(i) - f(j) per sample and pair, 0 where the layers' effects merely add up.
 
@@ -73,7 +73,7 @@ def interactions(
 def pair_results(
     singles: Float[np.ndarray, "sample layer"],
     together: Float[np.ndarray, "sample tuple"],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, ...]],
 ) -> tuple[PairResult, ...]:
     """Each pair by itself, for the evidence: pass the confirmation half of the chosen pairs."""
     interaction = interactions(singles, together, pairs)
@@ -96,7 +96,7 @@ def pair_results(
 
 def lead(
     effects: Float[np.ndarray, "sample tuple"],
-    rivals: Float[np.ndarray, "sample tuple"],
+    rivals: Float[np.ndarray, "sample rival"],
     *,
     is_discovery: Bool[np.ndarray, " sample"],
     resamples: int = 10_000,
@@ -109,7 +109,7 @@ def lead(
     best = int(np.argmax(effects[is_discovery].mean(axis=0)))
     rival = int(np.argmax(rivals[is_discovery].mean(axis=0)))
     difference = effects[~is_discovery, best] - rivals[~is_discovery, rival]
-    interval = bootstrap(_mean, difference, resamples=resamples, seed=seed)
+    interval = bootstrap(_mean, difference, smooth=True, resamples=resamples, seed=seed)
     return Lead(best, rival, interval, sign_flip_p(difference, seed=seed))
 
 

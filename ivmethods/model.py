@@ -22,7 +22,6 @@ def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Transfor
 
     Raises:
         ValueError: the model has no list of blocks at a known place.
-
     """
     wrapped = TransformersModel(model, tokenizer=tokenizer, rename=RENAME)
     if not hasattr(wrapped, "blocks"):

@@ -40,7 +40,6 @@ def tokenize_source(tokenizer: PreTrainedTokenizerBase, text: str) -> Source:
         ValueError: the text has no token.
 
     Source: section 5.1; T_inst is found by character offsets, never by counting tokens.
-
     """
     ids, offsets = _encode(tokenizer, text)
     return Source(text, ids, _last_token(offsets, len(text), text))
@@ -70,7 +69,6 @@ def tokenize_sample(
     Source: section 5.1; RELEASED_CODE for `released`.
     Deviation: the paper does not say how the query is tokenized without its instruction; here
     T_full = [T_inst T_q] is taken literally, so that both runs share the tokens of the query.
-
     """
     text = f"{instruction} {prompt}"
     ids, offsets = _encode(tokenizer, text)
@@ -86,6 +84,14 @@ def tokenize_sample(
         other = contrast and _bare_token(tokenizer, contrast, query)
     contrast_token = None if other is None or other == "" or other == first else int(other)
     return Sample(query, ids, t_inst, target, site, first, contrast_token)
+
+
+def same_shape(samples: list[Sample]) -> list[list[int]]:
+    """Indices of the samples, grouped by length of the target run and patch site."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault((len(sample.target), sample.site), []).append(index)
+    return list(groups.values())
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ivmethods.metrics import score
 from ivmethods.model import as_ids, equal_lengths, inputs, residual
-from ivmethods.prompts import Sample
+from ivmethods.prompts import Sample, same_shape
 
 
 def record(
@@ -28,7 +28,15 @@ def record_sites(
     model: TransformersModel, samples: list[Sample]
 ) -> Float[Tensor, "sample layer d_model"]:
     """The target runs' own residuals at their patch sites: the source of the no-op control."""
-    return torch.cat([record(model, s.target, positions=[s.site]) for s in samples])
+    rows: list[Tensor] = [torch.empty(0)] * len(samples)
+    for group in same_shape(samples):
+        site, ids = samples[group[0]].site, as_ids([samples[i].target for i in group])
+        with torch.no_grad():
+            with model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
+                layers = save([residual(block.output)[:, site] for block in model.blocks])
+        for i, row in zip(group, torch.stack(list(layers), dim=1), strict=True):
+            rows[i] = row
+    return torch.stack(rows)
 
 
 def instructed_scores(

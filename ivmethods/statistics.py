@@ -144,7 +144,7 @@ def _flipped_sums_p(sums: Integer[np.ndarray, "sample subset"], size: int) -> np
     period = fft.next_fast_len(2 * reach + 1, real=True)
     angle = 2 * np.pi * np.arange(period // 2 + 1) / period
     transform = np.ones((sums.shape[1], len(angle)))
-    for value in range(1, size + 1):
+    for value in range(2 - size % 2, size + 1, 2):  # a sum of `size` signs has its parity
         powers = np.cos(value * angle) ** np.arange(samples + 1)[:, None]
         transform *= powers[np.count_nonzero(np.abs(sums) == value, axis=0)]
     mass = fft.irfft(transform, period, axis=1)

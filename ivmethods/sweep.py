@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ivmethods.metrics import METRICS, score
 from ivmethods.model import as_ids, layer_count
-from ivmethods.prompts import Sample
+from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
 
 LayerTuple = tuple[int, ...]
@@ -40,6 +40,7 @@ class Sweep:
 Rows = list[tuple[int, LayerTuple]]
 
 
+@runtime_checkable
 class Runner(Protocol):
     """A way to run samples of one length and patch site under every tuple up to an order."""
 
@@ -89,7 +90,6 @@ def sweep(
         ValueError: not even the tuples of one first layer fit the memory budget.
 
     Source: section 5.1.
-
     """
     n_layers = layer_count(model)
     tuples = layer_tuples(n_layers, order)
@@ -117,22 +117,14 @@ def sweep(
             answer, contrast = answers([samples[chunk[sample]] for sample, _ in rows])
             values = score(logits, answer.to(logits.device), contrast.to(logits.device))
             scores[:, owners, columns] = values.cpu()
-            if layers[-1] == active - 1:
+            if layers.stop == active:
                 done += len(chunk)
                 progress(done)
     target = scores[:, :, -1]
     effects = scores[:, :, :-1] - target[:, :, None]
-    _fill_inert(effects, tuples, n_layers - 1, inert)
+    _fill_inert(effects, target, tuples, n_layers - 1, inert)
     last = torch.tensor([t[-1] == n_layers - 1 for t in tuples])
     return Sweep(tuples, effects, target, last & bool(inert.all()))
-
-
-def same_shape(samples: list[Sample]) -> list[list[int]]:
-    """Indices of the samples, grouped by length of the target run and patch site."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, sample in enumerate(samples):
-        groups.setdefault((len(sample.target), sample.site), []).append(index)
-    return list(groups.values())
 
 
 def row_bytes(model: TransformersModel, length: int) -> int:
@@ -181,6 +173,7 @@ def _rows_from(first: int, active: int, order: int) -> int:
 
 def _fill_inert(
     effects: Float[Tensor, "metric sample tuple"],
+    target: Float[Tensor, "metric sample"],
     tuples: tuple[LayerTuple, ...],
     last: int,
     inert: Bool[Tensor, " sample"],
@@ -189,5 +182,6 @@ def _fill_inert(
     column = {t: i for i, t in enumerate(tuples)}
     for index, t in enumerate(tuples):
         if t[-1] == last:
-            rest = effects[:, inert, column[t[:-1]]] if len(t) > 1 else 0.0
+            nothing = (target - target)[:, inert]  # 0, but NaN where a metric has no value
+            rest = effects[:, inert, column[t[:-1]]] if len(t) > 1 else nothing
             effects[:, inert, index] = rest

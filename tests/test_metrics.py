@@ -1,0 +1,53 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ivmethods.metrics import METRICS, score
+
+# Few values, so that ties are common.
+logit_rows = hnp.arrays(np.float32, (4, 9), elements=st.sampled_from([-2.0, -0.5, 0.0, 1.0, 3.0]))
+
+
+def scored(logits, answers, contrasts):
+    values = score(torch.from_numpy(logits), torch.tensor(answers), torch.tensor(contrasts))
+    return dict(zip(METRICS, values.numpy(), strict=True))
+
+
+@given(logits=logit_rows, answers=st.lists(st.integers(0, 8), min_size=4, max_size=4))
+def test_metrics_equal_their_definitions_row_by_row(logits, answers):
+    found = scored(logits, answers, [0, 1, -1, 8])
+    for row, (answer, contrast) in enumerate(zip(answers, [0, 1, -1, 8], strict=True)):
+        values = logits[row].astype(np.float64)
+        rank = 1 + sum(1 for value in values if value > values[answer])
+        assert found["rr"][row] == np.float32(1 / rank)
+        assert found["rr_released"][row] == np.float32(1 / rank)
+        assert found["logit"][row] == values[answer]
+        logprob = values[answer] - np.log(np.exp(values).sum())
+        assert abs(found["logprob"][row] - logprob) < 1e-5
+        if contrast < 0:
+            assert np.isnan(found["logit_diff"][row])
+        else:
+            assert found["logit_diff"][row] == values[answer] - values[contrast]
+
+
+@given(logits=logit_rows, shift=st.floats(-5, 5))
+def test_rank_and_logprob_ignore_a_shift_of_all_logits(logits, shift):
+    one = scored(logits, [0, 1, 2, 3], [4] * 4)
+    other = scored(logits + np.float32(shift), [0, 1, 2, 3], [4] * 4)
+    assert np.allclose(one["logprob"], other["logprob"], atol=1e-4)
+    assert np.allclose(one["logit"] + shift, other["logit"], atol=1e-4)
+
+
+def test_the_released_rr_is_minus_one_beyond_rank_1000_only():
+    logits = -torch.arange(1200.0)[None].repeat(3, 1)
+    values = score(logits, torch.tensor([999, 1000, 0]), torch.tensor([-1] * 3))
+    released = values[METRICS.index("rr_released")]
+    assert torch.allclose(released, torch.tensor([1 / 1000, -1.0, 1.0]))
+    assert torch.allclose(values[0], torch.tensor([1 / 1000, 1 / 1001, 1.0]))
+
+
+def test_half_precision_logits_are_scored_in_float32():
+    logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
+    assert score(logits, torch.tensor([1]), torch.tensor([0])).dtype == torch.float32

@@ -1,0 +1,219 @@
+"""The suite as its users run it, on a small checkpoint with random weights."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ivevidence import Criterion, Decision, read_evidence
+from ivfixtures.bench import Bench
+from ivfixtures.cells import tell_pytest
+from ivmethods.checks import Checks
+from tests.models import random_model, text_tokenizer
+
+TASKS = """
+[adj_comp]
+file = "words.csv"
+answer = "adj_comp"
+contrast = "adj_ant"
+instruction = "Given an adjective, state its comparative form."
+prompt = "Adjective: {query}. Answer:"
+valid_columns = ["adj_comp"]
+
+[adj_ant]
+file = "words.csv"
+answer = "adj_ant"
+contrast = "adj_comp"
+instruction = "Given an adjective, state its antonym."
+prompt = "Adjective: {query}. Answer:"
+valid_columns = ["adj_ant"]
+"""
+ROWS = ["big,bigger,small", "<script>document.title='x'</script>,smaller,big", "hot,hotter,cold"]
+ROWS += [
+    "tall,taller,short",
+    "good,better,bad",
+    "old,older,young",
+    "wet,wetter,dry",
+    "shy,shyer,bold",
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small random model with a tokenizer of words, saved as a folder."""
+    folder = tmp_path_factory.mktemp("random-olmo2")
+    tokenizer = text_tokenizer("byte")
+    model = random_model("olmo2", 3)
+    model.resize_token_embeddings(len(tokenizer))
+    model.config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "tasks.toml").write_text(TASKS)
+    (folder / "words.csv").write_text("\n".join(["query,adj_comp,adj_ant", *ROWS]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def judge(pytester, checkpoint, tasks):
+    """Run `pytest --pyargs claims` in an empty folder; options may be added."""
+
+    def run(*options):
+        return pytester.runpytest_inprocess(
+            *("--pyargs", "claims", "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
+            *("--samples", "8", "-p", "no:cacheprovider", *map(str, options)),
+        )
+
+    return run
+
+
+def printed(result):
+    return "\n".join(result.outlines + result.errlines)
+
+
+def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
+    result = judge("--measure-anyway", "--xfail-refuted")
+    result.stdout.fnmatch_lines(
+        ["measurements: * measured, * reused from *", "report: *claims.html"]
+    )
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert len(evidence.cells) == 2 * 1 + 2 * 2
+    assert {cell.task for cell in evidence.cells} == {"adj_comp", "adj_ant"}
+    assert not evidence.errors
+    for cell in evidence.cells:
+        assert cell.prompts
+        assert cell.command.startswith("pytest --pyargs ")
+        assert "measure-anyway" in cell.notes[-1]
+
+
+def test_hostile_queries_show_as_text(judge, pytester):
+    judge("--measure-anyway", "--xfail-refuted")
+    html = (pytester.path / "reports" / "claims.html").read_text()
+    assert "document.title" in html
+    assert "<script>document.title" not in html
+
+
+def test_a_second_run_measures_nothing_again_and_says_so(judge):
+    first, second = judge("--measure-anyway"), judge("--measure-anyway")
+    assert re.search(r"measurements: [1-9]\d* measured", printed(first))
+    second.stdout.fnmatch_lines(["measurements: nothing measured again, * reused from *"])
+
+
+def test_other_parameters_are_measured_anew(judge):
+    judge("--measure-anyway", "--orders", "1,2")
+    again = judge("--measure-anyway", "--orders", "1,2,3", "--seed", "1")
+    assert re.search(r"measurements: [1-9]\d* measured", printed(again))
+
+
+def test_a_run_that_judged_no_cell_fails(judge):
+    result = judge()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["6 not_applicable", "no cell was judged*"])
+
+
+def test_superadditivity_needs_pairs(judge, pytester):
+    judge("--measure-anyway", "--orders", "1", "-k", "superadditivity")
+    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
+    assert all("--orders" in cell.decision.reason for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--checkpoint", "tiny-olmo2-stf"], "*tiny-olmo2-sft*"),
+        (["--family", "olmo"], "*family=*tiny-olmo2*"),
+        (["--samples", "0"], "*--samples=0, but should be at least 4*"),
+        (["--device", "abacus"], "*--device=abacus, but should be a device*--device cpu*"),
+        (["--memory-budget", "-1"], "*--memory-budget=-1.0, but should be above 0*"),
+        (["--orders", "3"], "*--orders: invalid choice: '3'*"),
+    ],
+)
+def test_a_wrong_option_is_one_line_before_anything_is_loaded(judge, pytester, options, line):
+    result = judge(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([line])
+    assert not (pytester.path / ".ivclaims").exists()
+    assert len([text for text in result.errlines if text.startswith("ERROR")]) <= 1
+
+
+def test_malformed_tasks_name_file_line_and_remedy(judge, tasks):
+    (tasks / "words.csv").write_text("query,adj_comp,adj_ant\nbig,,small\nhot,hotter,cold\n")
+    result = judge()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*but should be*words.csv, line 2*"])
+
+
+def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypatch):
+    monkeypatch.setattr(Bench, "instructed", lambda self: 1 / 0)
+    result = judge("--measure-anyway", "-k", "adj_ant")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert not evidence.cells
+    assert len(evidence.errors) == 3
+    assert "division by zero" in evidence.errors[0].message
+
+
+def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, monkeypatch):
+    broken = Checks(0.0, 0.25, 0.0, 1e-4, "fan_out")
+    monkeypatch.setattr("ivfixtures.bench.check", lambda *_, **__: broken)
+    result = judge("--measure-anyway", "-k", "adj_ant and localization")
+    result.stdout.fnmatch_lines(["*0.25 (hooks)*but should be at most 0.0001*"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "xfail", "outcome"),
+    [
+        ("supported", False, None),
+        ("refuted", False, pytest.fail.Exception),
+        ("refuted", True, pytest.xfail.Exception),
+        ("inconclusive", True, pytest.skip.Exception),
+        ("not_applicable", False, pytest.skip.Exception),
+    ],
+)
+def test_pytest_hears_the_verdict_with_its_statistics(verdict, xfail, outcome):
+    criterion = Criterion("closed share", "", 0.031, 0.01, 0.052, 0.1, 50, p_value=0.2)
+    decision = Decision(verdict, "because", (criterion,))
+    if outcome is None:
+        tell_pytest(decision, xfail_refuted=xfail)
+        return
+    with pytest.raises(outcome) as raised:
+        tell_pytest(decision, xfail_refuted=xfail)
+    assert str(raised.value).splitlines() == [
+        f"{verdict}: because",
+        "  closed share=0.031 [0.01, 0.052] against 0.1 (n=50, p=0.2): short",
+    ]
+
+
+def test_the_plugin_leaves_other_sessions_alone(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    assert not (pytester.path / "reports").exists()
+    assert "claims" not in printed(result).replace("ivclaims", "")
+
+
+def test_the_plugin_does_not_import_torch(pytester):
+    pytester.makepyfile("import sys\ndef test_light(): assert 'torch' not in sys.modules")
+    pytester.runpytest_subprocess("-p", "no:jaxtyping").assert_outcomes(passed=1)
+
+
+def test_the_reproduction_command_judges_the_same_cell_again(judge, pytester):
+    import shlex
+
+    judge("--measure-anyway", "--xfail-refuted", "-k", "localization and adj_ant")
+    path = Path(pytester.path / "reports" / "evidence.json")
+    (cell,) = read_evidence(path).cells
+    pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")
+    (again,) = read_evidence(path).cells
+    assert again.cell_id == cell.cell_id
+    assert again.decision == cell.decision
+    assert again.measurements == cell.measurements
+    assert json.loads(path.read_text())["run"]["measured"] == 0
