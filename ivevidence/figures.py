@@ -21,6 +21,10 @@ _MOST_LABELLED, _MOST_NUMBERED = 16, 8
 _SMALL = 7.0
 
 
+# Anchored in the text's middle: the browser's font is not as wide as matplotlib's.
+_UPRIGHT: dict[str, Any] = {"ha": "center", "rotation": 90, "rotation_mode": "anchor", "alpha": 0.7}
+
+
 def draw(figure: Figure) -> str:
     """Return the figure as one `<svg>` element that can stand in any page.
 
@@ -51,7 +55,7 @@ def _draw_heatmap(title: str, data: Any) -> str:
     count = len(heatmap.layers)
     left, top, side = 34.0, 8.0, 222.0
     cell = side / max(count, 1)
-    canvas = Canvas(left + side + 60, top + side + 36)
+    canvas = Canvas(left + side + 74, top + side + 36)
     drawn = [value for row in _upper(heatmap) for *_, value in row if value is not None]
     limit = heatmap.limit or max(map(abs, drawn), default=0.0) or 1.0
     if count <= _MOST_LABELLED:
@@ -69,7 +73,7 @@ def _draw_heatmap(title: str, data: Any) -> str:
         canvas.text(left + middle, top + side + 12, str(heatmap.layers[k]), ha="center")
         canvas.text(left - 6, top + middle + 3, str(heatmap.layers[k]), ha="right")
     canvas.text(left + side / 2, top + side + 27, "layer j", ha="center", alpha=0.7)
-    canvas.text(11, top + side / 2, "layer i", ha="center", va="center", rotation=90, alpha=0.7)
+    canvas.text(11, top + side / 2, "layer i", **_UPRIGHT)
     _draw_colorbar(canvas, left + side + 14, top, side, limit, heatmap.unit)
     return canvas.svg(_describe_heatmap(title, heatmap))
 
@@ -128,9 +132,7 @@ def _draw_colorbar(
     for part, value in ((0.0, limit), (0.5, 0.0), (1.0, -limit)):
         y = top + part * height + (7, 3, 0)[round(part * 2)]
         canvas.text(x + 12, y, format_number(value), size=_SMALL + 1)
-    canvas.text(
-        x + 20, top + height / 4, unit, ha="center", va="center", rotation=90, size=8, alpha=0.7
-    )
+    canvas.text(x + 52, top + height / 2, unit, size=8, **_UPRIGHT)
 
 
 def _describe_heatmap(title: str, heatmap: Heatmap) -> str:
@@ -146,12 +148,12 @@ def _describe_heatmap(title: str, heatmap: Heatmap) -> str:
 def _draw_positions(title: str, data: Any) -> str:
     positions = Positions.from_json(data)
     count = len(positions.tokens)
-    left, top, height, step = 44.0, 12.0, 120.0, 24.0
+    left, top, height, step = 48.0, 12.0, 140.0, 24.0
     labels = [visible_token(token) for token in positions.tokens]
     labels = [label if len(label) <= 14 else label[:13] + "…" for label in labels]
     if positions.t_inst is not None:
         labels[positions.t_inst] += "  T_inst"
-    below = 16 + 4.2 * max(map(len, labels), default=0)
+    below = 24 + 5.0 * max(map(len, labels), default=0)
     canvas = Canvas(left + max(count, 4) * step + 16, top + height + below)
     numbers = (*positions.values, *positions.lows, *positions.highs, 0.0)
     drawn = [value for value in numbers if value is not None]
@@ -165,8 +167,7 @@ def _draw_positions(title: str, data: Any) -> str:
     for value in sorted({low, 0.0, high}):
         canvas.line([left - 3, right], [y(value)] * 2, linewidth=0.6, alpha=0.35 if value else 0.9)
         canvas.text(left - 6, y(value) + 3, format_number(value), ha="right", size=8)
-    upright = {"ha": "center", "va": "center", "rotation": 90, "alpha": 0.7}
-    canvas.text(9, top + height / 2, positions.unit, **upright)
+    canvas.text(9, top + height / 2, positions.unit, **_UPRIGHT)
     for k, label in enumerate(labels):
         middle = left + (k + 0.5) * step
         color = ACCENT if k == positions.t_inst else BAR

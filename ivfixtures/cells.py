@@ -124,7 +124,6 @@ class Cell:
         supported passes, refuted fails, inconclusive and not_applicable skip with the reason.
         """
         bench = self.bench
-        criteria = [exhibits.intervals(decision.criteria)] if decision.criteria else []
         self.record = CellRecord(
             claim=self.claim,
             checkpoint=bench.checkpoint.name,
@@ -133,7 +132,7 @@ class Cell:
             task=bench.task.name,
             metric=self.metric,
             decision=decision,
-            figures=(*criteria, *figures),
+            figures=tuple(figures),
             tables=(*tables, exhibits.behaviour(self)),
             prompts=exhibits.prompts(self),
             controls=tuple(controls),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ivevidence import Criterion, Figure, Prompt, Table
+from ivevidence import Figure, Prompt, Table
 from ivmethods.interactions import lead, pair_results
 from ivmethods.metrics import METRICS
 from ivmethods.prompts import token_texts
@@ -51,12 +51,6 @@ def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
     }
     title = f"Effect by source position, layers {layers_text(layers)}"
     return Figure("positions", title, "All samples; whiskers: two standard errors.", data)
-
-
-def intervals(criteria: Sequence[Criterion]) -> Figure:
-    """The criteria's intervals against their thresholds."""
-    data = {"criteria": [criterion.to_json() for criterion in criteria]}
-    return Figure("intervals", "Criteria against their thresholds", "", data)
 
 
 def top_tuples(cell: Cell) -> Table:
