@@ -68,6 +68,10 @@ class Cell:
         found = self.bench.controls(layers)
         return {name: effects[METRICS.index(self.metric)] for name, effects in found.items()}
 
+    def all_layers(self) -> Float[np.ndarray, " sample"]:
+        """Effect of the own instruction written after every layer."""
+        return self.bench.all_layers()[METRICS.index(self.metric)]
+
     def gap(self, metric: str | None = None) -> Float[np.ndarray, " sample"]:
         """Metric of the instructed run minus that of the target run."""
         index = METRICS.index(metric or self.metric)

@@ -11,7 +11,7 @@ from ivevidence import Figure, Prompt, Table
 from ivmethods.interactions import lead, pair_results
 from ivmethods.metrics import METRICS
 from ivmethods.prompts import token_texts
-from ivmethods.statistics import clopper_pearson
+from ivmethods.statistics import clopper_pearson, concentration
 from ivmethods.sweep import LayerTuple
 
 if TYPE_CHECKING:
@@ -65,6 +65,30 @@ def top_tuples(cell: Cell) -> Table:
     title = f"Tuples with the largest mean effect on {cell.metric}"
     caption = "Specific: own instruction minus control instruction, per sample. All samples."
     return Table(title, (*columns, "note"), tuple(rows), caption)
+
+
+def concentrations(cell: Cell) -> Table:
+    """How few tuples hold half of the positive mean effect, by order, and what all layers do."""
+    rows: list[tuple[str, int, float | None, float | None]] = []
+    kept = ~cell.sweep.degenerate.numpy()
+    for name, values in (("effect", cell.effects()), ("specific effect", cell.specific())):
+        means = values.mean(axis=0)
+        for order in range(1, cell.bench.options.order + 1):
+            some = cell.of_order(order, np.where(kept, means, np.nan))
+            some = some[~np.isnan(some)]
+            rows.append(
+                (f"{name}, {order} layers", len(some), float(concentration(some)), _largest(some))
+            )
+        rows.append(
+            (f"{name}, all tuples", int(kept.sum()), float(concentration(means[kept])), None)
+        )
+    rows.append(("effect, every layer at once", 1, None, _mean(cell.all_layers())))
+    columns = ("of", "tuples", "share that holds half", "largest mean effect")
+    caption = (
+        "Smallest share of the non-degenerate tuples that holds half of the positive mean effect. "
+        "It decides nothing: tuples nest, so that each one with an effective layer has its effect."
+    )
+    return Table("How concentrated the effect is", columns, tuple(rows), caption)
 
 
 def pairs(cell: Cell, chosen: Sequence[LayerTuple]) -> Table:
@@ -128,7 +152,7 @@ def controls(cell: Cell, layers: LayerTuple) -> Table:
     }
     for key, name in names.items():
         means = cell.controls(layers)[key].mean(axis=0)
-        rows.append((name, len(means), _mean(means), float(means.max()) if len(means) else None))
+        rows.append((name, len(means), _mean(means), _largest(means)))
     columns = ("written", "draws", f"mean effect on {cell.metric}", "largest mean effect of a draw")
     no_op = "No-op (the target's own activations, every layer): largest change of a logit "
     title = f"Controls at layers {layers_text(layers)}"
@@ -207,6 +231,10 @@ def _map(
     beyond = [layers_text(t) for t in highlight if len(t) > 2]
     chosen = f" Chosen, and not on the map: layers {'; '.join(beyond)}." if beyond else ""
     return Figure("heatmap", f"{title} on {cell.metric}", f"{caption} All samples.{chosen}", data)
+
+
+def _largest(values: np.ndarray) -> float | None:
+    return float(values.max()) if len(values) else None
 
 
 def _mean(values: np.ndarray) -> float | None:

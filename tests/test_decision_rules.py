@@ -16,8 +16,9 @@ from claims import test_localization as localization
 from claims import test_superadditivity as superadditivity
 from ivevidence.records import Criterion
 from ivfixtures.judging import judge
+from ivmethods.sweep import layer_tuples
 
-PAPER = Path("/work/shared/paper/paper.txt")
+PAPER = Path(__file__).parents[2] / "shared" / "paper" / "paper.txt"
 RUNS = 500
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
@@ -152,7 +153,9 @@ def test_ties_count_against_superadditivity():
     singles = np.full((100, 4), 0.5)
     together = np.ones((100, 6))
     cell = {"singles": singles, "together": together, "pairs": pairs_of(4)}
-    assert judge_pairs(np.random.default_rng(0), cell).verdict == "refuted"
+    decision = judge_pairs(np.random.default_rng(0), cell)
+    assert decision.verdict == "refuted"
+    assert [c.p_value for c in decision.criteria] == [1, 1]
 
 
 # ---------------------------------------------------------------------------------- localization
@@ -170,9 +173,10 @@ def tuple_cell(
     contrast=0.0,
     random=0.0,
     others=0.0,
+    all_layers=0.3,
     all_or_nothing=False,
 ):
-    """Effects in units of a mean gap of 0.5; the first `active` tuples close `closed` of it."""
+    """Effects in units of a mean gap of 0.5; the first `active` layers close `closed` each."""
     gap = 0.5 + 0.1 * generator.normal(size=n)
     scatter = other_noise * generator.normal(size=(n, tuples))
     scatter[:, :active] *= noise / other_noise
@@ -188,19 +192,20 @@ def tuple_cell(
         "specific": 0.5 * specific,
         "random": 0.5 * (random + 0.3 * generator.normal(size=(n, 20))),
         "other_positions": 0.5 * (others + 0.1 * generator.normal(size=n)),
+        "all_layers": 0.5 * (all_layers + 0.1 * generator.normal(size=n)),
         "gap": gap,
         "rr_gap": gap.copy(),
         "is_discovery": halves(generator, n),
-        "degenerate": degenerate,
-    }
+    }, degenerate
 
 
-def judge_tuples(generator, cell, *, resamples=300):
+def judge_tuples(generator, cell, degenerate, *, resamples=300):
     chosen = localization.discover(
         cell["effects"],
         cell["specific"],
+        [(layer,) for layer in range(len(degenerate))],
         is_discovery=cell["is_discovery"],
-        degenerate=cell["degenerate"],
+        degenerate=degenerate,
     )
     seed = int(generator.integers(2**31))
     return localization.decide(**cell, chosen=chosen, resamples=resamples, seed=seed)
@@ -208,7 +213,7 @@ def judge_tuples(generator, cell, *, resamples=300):
 
 def tuple_verdicts(runs=RUNS, **world):
     generator = np.random.default_rng(0)
-    decisions = (judge_tuples(generator, tuple_cell(generator, **world)) for _ in range(runs))
+    decisions = (judge_tuples(generator, *tuple_cell(generator, **world)) for _ in range(runs))
     return Counter(decision.verdict for decision in decisions)
 
 
@@ -217,7 +222,7 @@ def tuple_verdicts(runs=RUNS, **world):
     [
         {"closed": 0.0},
         {"contrast": 0.3},
-        {"active": 13},
+        {"active": 13, "closed": 0.15, "all_layers": 1.0},
     ],
     ids=["no effect", "unspecific", "spread evenly"],
 )
@@ -226,6 +231,7 @@ def test_effects_that_miss_one_criterion_are_not_localized(world):
 
 
 TENTH = {"closed": 0.1, "contrast": -0.3, "random": -0.3, "others": -0.3, "other_noise": 0.05}
+TENTH |= {"all_layers": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -233,10 +239,17 @@ TENTH = {"closed": 0.1, "contrast": -0.3, "random": -0.3, "others": -0.3, "other
     [
         {"random": 0.3},
         {"others": 0.3},
+        {"all_layers": 0.6},
         TENTH,
         TENTH | {"all_or_nothing": True},
     ],
-    ids=["random as much", "other positions as much", "a tenth", "a tenth, all or nothing"],
+    ids=[
+        "random as much",
+        "other positions as much",
+        "half of all layers",
+        "a tenth",
+        "a tenth, all or nothing",
+    ],
 )
 def test_effects_on_a_threshold_are_localized_in_five_of_a_hundred(world):
     verdicts = tuple_verdicts(**world)
@@ -250,26 +263,28 @@ def test_three_tenths_of_the_gap_are_found_localized():
     assert verdicts["refuted"] <= LEVEL * RUNS
 
 
-@pytest.mark.parametrize("world", [{"active": 13}, {"active": 13, "closed": -0.3}])
+@pytest.mark.parametrize(
+    "world", [{"active": 13, "closed": 0.15, "all_layers": 1.0}, {"active": 13, "closed": -0.3}]
+)
 def test_spread_and_harmful_effects_are_refuted(world):
     assert tuple_verdicts(50, **world)["refuted"] >= 45
 
 
 def test_effects_of_zero_are_not_localized():
     generator = np.random.default_rng(0)
-    cell = tuple_cell(generator)
-    for key in ("effects", "specific", "random", "other_positions"):
+    cell, degenerate = tuple_cell(generator)
+    for key in ("effects", "specific", "random", "other_positions", "all_layers"):
         cell[key] = np.zeros_like(cell[key])
-    decision = judge_tuples(generator, cell)
+    decision = judge_tuples(generator, cell, degenerate)
     assert decision.verdict == "refuted"
     assert [c.estimate for c in decision.criteria] == [0] * 5
-    assert decision.criteria[4].outcome == "short"
 
 
 def test_the_tuple_has_the_largest_smaller_one_of_effect_and_specific_effect():
     effects = np.tile([0.5, 0.9, 0.4, 0.4, 9.0], (6, 1))
     specific = np.tile([0.3, 0.1, 0.4, 0.4, 9.0], (6, 1))
     arguments = {"is_discovery": np.arange(6) < 3, "degenerate": np.arange(5) == 4}
+    arguments["tuples"] = [(0,), (1,), (2,), (3,), (4,)]
     assert localization.discover(effects, specific, **arguments) == 2
     effects[3:], specific[3:] = 9 - effects[3:], 9 - specific[3:]
     assert localization.discover(effects, specific, **arguments) == 2
@@ -278,11 +293,25 @@ def test_the_tuple_has_the_largest_smaller_one_of_effect_and_specific_effect():
         localization.discover(effects, specific, **arguments)
 
 
+@pytest.mark.parametrize(("layers", "few"), [(3, 1), (5, 1), (8, 1), (9, 2), (12, 2), (15, 3)])
+def test_few_layers_are_fewer_than_a_quarter_and_at_least_one(layers, few):
+    tuples = layer_tuples(layers + 1, 3)
+    effects = np.tile([float(len(t)) for t in tuples], (4, 1))
+    chosen = localization.discover(
+        effects,
+        effects,
+        tuples,
+        is_discovery=np.arange(4) < 2,
+        degenerate=np.array([t[-1] == layers for t in tuples]),
+    )
+    assert len(tuples[chosen]) == few
+
+
 def test_discovery_samples_do_not_enter_the_verdict_on_the_tuple():
     generator = np.random.default_rng(0)
-    cell = tuple_cell(generator)
+    cell, _ = tuple_cell(generator)
     before = localization.decide(**cell, chosen=0, resamples=200)
-    for key in ("effects", "specific", "random", "other_positions", "gap"):
+    for key in ("effects", "specific", "random", "other_positions", "all_layers", "gap"):
         cell[key][cell["is_discovery"]] = -100
     assert localization.decide(**cell, chosen=0, resamples=200) == before
 
@@ -293,10 +322,10 @@ def test_discovery_samples_do_not_enter_the_verdict_on_the_tuple():
 @pytest.mark.parametrize("gap", [-0.1, 0.0, 0.099])
 def test_without_headroom_nothing_is_concluded(gap):
     generator = np.random.default_rng(0)
-    cell = tuple_cell(generator)
+    cell, degenerate = tuple_cell(generator)
     cell["rr_gap"] = np.full(100, gap)
     decisions = [
-        judge_tuples(generator, cell),
+        judge_tuples(generator, cell, degenerate),
         judge_pairs(generator, pair_cell(generator, interaction=5.0), rr_gap=gap),
     ]
     for decision in decisions:
@@ -306,18 +335,18 @@ def test_without_headroom_nothing_is_concluded(gap):
 
 def test_a_metric_without_a_gap_has_no_share_to_close():
     generator = np.random.default_rng(0)
-    cell = tuple_cell(generator)
+    cell, degenerate = tuple_cell(generator)
     cell["gap"] = -cell["gap"]
-    decision = judge_tuples(generator, cell)
+    decision = judge_tuples(generator, cell, degenerate)
     assert (decision.verdict, decision.criteria) == ("inconclusive", ())
 
 
 def test_nan_is_refused():
     generator = np.random.default_rng(0)
-    cell = tuple_cell(generator)
+    cell, degenerate = tuple_cell(generator)
     cell["effects"][3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite, but should be finite"):
-        judge_tuples(generator, cell)
+        judge_tuples(generator, cell, degenerate)
     pairs = pair_cell(generator)
     pairs["together"][3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite, but should be finite"):
@@ -327,7 +356,8 @@ def test_nan_is_refused():
 def test_larger_effects_need_fewer_samples_to_decide():
     needed = []
     for closed in (0.12, 0.14, 0.16):
-        cell = tuple_cell(np.random.default_rng(3), closed=closed, other_noise=0.05)
+        generator = np.random.default_rng(3)
+        cell, _ = tuple_cell(generator, closed=closed, other_noise=0.05, all_layers=0.0)
         decision = localization.decide(**cell, chosen=0, resamples=999)
         assert decision.verdict == "inconclusive"
         assert f"about {decision.samples_to_decide} samples would decide" in decision.reason
@@ -353,6 +383,8 @@ def test_samples_to_decide_are_samples_of_the_cell():
     above, far_above, below = example(0.2, 0, 0.4), example(0.3, 0, 0.4), example(0, -0.2, 0.2)
     assert judge([above, far_above], samples=100).samples_to_decide == 400
     assert judge([far_above, below], samples=100).samples_to_decide == 400
+    nearly = example(0, -0.2, 0.11)
+    assert judge([below, nearly], samples=100).samples_to_decide == 121
     assert judge([example(0.3, 0.2, 0.4), far_above], samples=50).samples_to_decide == 113
     unbounded = judge([example(0.2, None, None), far_above], samples=100)
     assert (unbounded.verdict, unbounded.samples_to_decide) == ("inconclusive", None)
