@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel, save
 from torch import Tensor
 
-from ivmethods.model import inputs, residual, with_residual
+from ivmethods.model import inputs, last_logits, residual, with_residual
 from ivmethods.sweep import LayerTuple, Rows
 
 
@@ -33,7 +33,7 @@ def fan_out(
         parents = [r for r, (_, t) in enumerate(rows) if _may_take(t, layer, layers, order)]
         births.append((parents, [rows[parent][0] for parent in parents]))
         rows += [(rows[parent][0], (*rows[parent][1], layer)) for parent in parents]
-    with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
+    with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
         for layer, (parents, owners) in enumerate(births):
             if parents:
                 output = model.blocks[layer].output
@@ -41,7 +41,7 @@ def fan_out(
                 copies = hidden[parents]
                 copies[:, site] = vectors[owners, layer].to(copies)
                 model.blocks[layer].output = with_residual(output, torch.cat([hidden, copies]))
-        logits = save(model.output.logits[:, -1])
+        logits = save(last_logits(model))
     return rows, logits
 
 

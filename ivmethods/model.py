@@ -8,28 +8,31 @@ from nnsight import TransformersModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# One entry a module tree; a model whose blocks stand elsewhere is refused by `wrap`.
+# One entry a module tree; a model whose parts stand elsewhere is refused by `wrap`.
 RENAME: dict[str | type, str | list[str]] = {
     "model.layers": "blocks",
     "transformer.h": "blocks",
     "gpt_neox.layers": "blocks",
     "model.decoder.layers": "blocks",
+    "lm_head": "unembed",
+    "embed_out": "unembed",
 }
 
 
 def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformersModel:
-    """Wrap a loaded decoder-only model so that its blocks are found at `.blocks`.
+    """Wrap a loaded decoder-only model so that its parts are found at `.blocks` and `.unembed`.
 
     Raises:
-        ValueError: the model has no list of blocks at a known place.
+        ValueError: the model has no list of blocks or no unembedding at a known place.
     """
     wrapped = TransformersModel(model, tokenizer=tokenizer, rename=RENAME)
-    if not hasattr(wrapped, "blocks"):
-        known = ", ".join(str(path) for path in RENAME)
-        raise ValueError(
-            f"blocks=None, but should be one of {known} [{type(model).__name__}]; "
-            "add the place of its blocks to ivmethods.model.RENAME"
-        )
+    for part in ("blocks", "unembed"):
+        if not hasattr(wrapped, part):
+            known = ", ".join(str(path) for path, name in RENAME.items() if name == part)
+            raise ValueError(
+                f"{part}=None, but should be one of {known} [{type(model).__name__}]; "
+                "add its place to ivmethods.model.RENAME"
+            )
     return wrapped
 
 
@@ -51,6 +54,15 @@ def residual(output: Any) -> Float[Tensor, "sample pos d_model"]:
 def with_residual(output: Any, value: Float[Tensor, "sample pos d_model"]) -> Any:
     """The block's output with its residual stream replaced, in the shape the model expects."""
     return (value, *output[1:]) if isinstance(output, tuple) else value
+
+
+def last_logits(model: TransformersModel) -> Float[Tensor, "sample vocab"]:
+    """Inside a trace: the logits at T_last, the only position that reaches the unembedding.
+
+    It is made contiguous: torch multiplies a slice of a longer tensor row by row, far slower.
+    """
+    model.unembed.input = model.unembed.input[:, -1:].contiguous()
+    return model.output.logits[:, -1]
 
 
 def inputs(model: TransformersModel, ids: Int[Tensor, "sample pos"]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from nnsight import TransformersModel, save
 from torch import Tensor
 
 from ivmethods.metrics import score
-from ivmethods.model import as_ids, equal_lengths, inputs, residual
+from ivmethods.model import as_ids, equal_lengths, inputs, last_logits, residual
 from ivmethods.prompts import Sample, same_shape
 
 
@@ -19,7 +19,7 @@ def record(
     run of the instruction serves all queries.
     """
     with torch.no_grad():
-        with model.trace(inputs(model, as_ids([ids])), use_cache=False, logits_to_keep=1):
+        with model.trace(inputs(model, as_ids([ids])), use_cache=False):
             layers = save([residual(block.output)[0, positions] for block in model.blocks])
     return torch.stack(list(layers), dim=1)
 
@@ -32,7 +32,7 @@ def record_sites(
     for group in same_shape(samples):
         site, ids = samples[group[0]].site, as_ids([samples[i].target for i in group])
         with torch.no_grad():
-            with model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
+            with model.trace(inputs(model, ids), use_cache=False):
                 layers = save([residual(block.output)[:, site] for block in model.blocks])
         for i, row in zip(group, torch.stack(list(layers), dim=1), strict=True):
             rows[i] = row
@@ -48,8 +48,8 @@ def instructed_scores(
     for group in equal_lengths(sequences):
         ids = as_ids([sequences[i] for i in group])
         with torch.no_grad():
-            with model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
-                logits = save(model.output.logits[:, -1])
+            with model.trace(inputs(model, ids), use_cache=False):
+                logits = save(last_logits(model))
         for i, column in zip(
             group, score(logits, *answers([samples[i] for i in group])).T, strict=True
         ):

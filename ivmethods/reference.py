@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel, save
 from torch import Tensor
 
-from ivmethods.model import inputs, layer_count, network, residual, with_residual
+from ivmethods.model import inputs, last_logits, layer_count, network, residual, with_residual
 from ivmethods.sweep import LayerTuple, Rows, layer_tuples
 
 
@@ -80,7 +80,7 @@ def patched_logits(
     mask: Bool[Tensor, "row layer"],
 ) -> Float[Tensor, "row vocab"]:
     """Logits at T_last of rows that are patched at `site` after the blocks marked in `mask`."""
-    with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False, logits_to_keep=1):
+    with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
         for layer in range(layer_count(model)):
             rows = mask[:, layer]
             if rows.any():
@@ -88,7 +88,7 @@ def patched_logits(
                 hidden = residual(output).clone()
                 hidden[rows, site] = vectors[rows, layer].to(hidden)
                 model.blocks[layer].output = with_residual(output, hidden)
-        logits = save(model.output.logits[:, -1])
+        logits = save(last_logits(model))
     return logits
 
 

@@ -68,12 +68,14 @@ def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALP
 def wilcoxon_p(values: Float[np.ndarray, " sample"]) -> float:
     """One-sided p-value of "symmetric around something above 0" (Wilcoxon signed rank).
 
-    The ranks of ties are split between both sides; nothing but ties gives 1.
+    A tie ranks below everything else and counts against.
     """
     values = finite(values, "values", "wilcoxon_p")
-    if not values.any():
+    size = np.abs(values)
+    if not size.any():
         return 1.0
-    return float(stats.wilcoxon(values, alternative="greater", zero_method="zsplit").pvalue)
+    against = np.where(size > 0, values, -size[size > 0].min() / 2)
+    return float(stats.wilcoxon(against, alternative="greater").pvalue)
 
 
 def sign_flip_p(values: Float[np.ndarray, " sample"], *, flips: int = 10_000, seed: int) -> float:

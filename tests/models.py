@@ -184,9 +184,9 @@ class ToyModel(PreTrainedModel, GenerationMixin):
         self.embedding = torch.nn.Embedding(VOCAB, 4)
         self.embedding.weight.data.zero_()
         self.model = _ToyTrunk(config.rule)
-        self.head = torch.nn.Linear(4, VOCAB, bias=False)
-        self.head.weight.data.zero_()
-        self.head.weight.data[3, 3] = 1.0
+        self.lm_head = torch.nn.Linear(4, VOCAB, bias=False)
+        self.lm_head.weight.data.zero_()
+        self.lm_head.weight.data[3, 3] = 1.0
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None: ...
@@ -198,7 +198,7 @@ class ToyModel(PreTrainedModel, GenerationMixin):
         hidden = self.embedding(input_ids)
         for block in self.model.layers:
             hidden = block(hidden)
-        return CausalLMOutputWithPast(logits=self.head(hidden))
+        return CausalLMOutputWithPast(logits=self.lm_head(hidden))
 
 
 def toy_model(rule: str) -> TransformersModel:

@@ -384,7 +384,7 @@ def test_samples_to_decide_are_samples_of_the_cell():
     assert judge([above, far_above], samples=100).samples_to_decide == 400
     assert judge([far_above, below], samples=100).samples_to_decide == 400
     nearly = example(0, -0.2, 0.11)
-    assert judge([below, nearly], samples=100).samples_to_decide == 121
+    assert judge([below, nearly], samples=100).samples_to_decide == 122
     assert judge([example(0.3, 0.2, 0.4), far_above], samples=50).samples_to_decide == 113
     unbounded = judge([example(0.2, None, None), far_above], samples=100)
     assert (unbounded.verdict, unbounded.samples_to_decide) == ("inconclusive", None)
