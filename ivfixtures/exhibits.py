@@ -70,18 +70,15 @@ def top_tuples(cell: Cell) -> Table:
 def concentrations(cell: Cell) -> Table:
     """How few tuples hold half of the positive mean effect, by order, and what all layers do."""
     rows: list[tuple[str, int, float | None, float | None]] = []
+    orders = np.array([len(t) for t in cell.sweep.tuples])
     kept = ~cell.sweep.degenerate.numpy()
     for name, values in (("effect", cell.effects()), ("specific effect", cell.specific())):
-        means = values.mean(axis=0)
-        for order in range(1, cell.bench.options.order + 1):
-            some = cell.of_order(order, np.where(kept, means, np.nan))
-            some = some[~np.isnan(some)]
-            rows.append(
-                (f"{name}, {order} layers", len(some), float(concentration(some)), _largest(some))
-            )
-        rows.append(
-            (f"{name}, all tuples", int(kept.sum()), float(concentration(means[kept])), None)
-        )
+        for order in [*range(1, cell.bench.options.order + 1), None]:
+            means = values.mean(axis=0)[kept & ((orders == order) | (order is None))]
+            if len(means):
+                what = "all tuples" if order is None else f"tuples of {order}"
+                share = float(concentration(means))
+                rows.append((f"{name}, {what}", len(means), share, float(means.max())))
     rows.append(("effect, every layer at once", 1, None, _mean(cell.all_layers())))
     columns = ("of", "tuples", "share that holds half", "largest mean effect")
     caption = (
@@ -152,7 +149,7 @@ def controls(cell: Cell, layers: LayerTuple) -> Table:
     }
     for key, name in names.items():
         means = cell.controls(layers)[key].mean(axis=0)
-        rows.append((name, len(means), _mean(means), _largest(means)))
+        rows.append((name, len(means), _mean(means), float(means.max()) if len(means) else None))
     columns = ("written", "draws", f"mean effect on {cell.metric}", "largest mean effect of a draw")
     no_op = "No-op (the target's own activations, every layer): largest change of a logit "
     title = f"Controls at layers {layers_text(layers)}"
@@ -231,10 +228,6 @@ def _map(
     beyond = [layers_text(t) for t in highlight if len(t) > 2]
     chosen = f" Chosen, and not on the map: layers {'; '.join(beyond)}." if beyond else ""
     return Figure("heatmap", f"{title} on {cell.metric}", f"{caption} All samples.{chosen}", data)
-
-
-def _largest(values: np.ndarray) -> float | None:
-    return float(values.max()) if len(values) else None
 
 
 def _mean(values: np.ndarray) -> float | None:
