@@ -49,7 +49,9 @@ class Bench:
     ) -> None:
         self.checkpoint, self.task, self.options, self.store = checkpoint, task, options, store
         self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
-        self.measurements: dict[str, Measurement] = {}
+        # Digests by role of what was asked for since they were last cleared: a cell's own.
+        self.asked_for: dict[str, str] = {}
+        self._measurements: dict[str, Measurement] = {}
         self._progress = progress
         self._samples: dict[Protocol, list[Sample]] = {}
 
@@ -274,7 +276,7 @@ class Bench:
         parameters: Mapping[str, Any],
         compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
     ) -> Measurement:
-        if method not in self.measurements:
+        if method not in self._measurements:
             key = {
                 **self.digests,
                 "task": self.task.digest,
@@ -284,5 +286,6 @@ class Bench:
                 "parameters": dict(parameters),
                 "dtype": self.options.dtype,
             }
-            self.measurements[method] = self.store.measure(key, compute)
-        return self.measurements[method]
+            self._measurements[method] = self.store.measure(key, compute)
+        self.asked_for[method] = self._measurements[method].digest
+        return self._measurements[method]

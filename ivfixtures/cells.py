@@ -31,6 +31,7 @@ class Cell:
     def __init__(self, claim: Claim, bench: Bench, metric: str, nodeid: str) -> None:
         self.claim, self.bench, self.metric, self.nodeid = claim, bench, metric, nodeid
         self.record: CellRecord | None = None
+        bench.asked_for.clear()
         self._start = time.perf_counter()
 
     @property
@@ -141,7 +142,7 @@ class Cell:
             prompts=exhibits.prompts(self),
             controls=tuple(controls),
             notes=self._notes(),
-            measurements={role: found.digest for role, found in bench.measurements.items()},
+            measurements=dict(bench.asked_for),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
             parameters=self._parameters(),
             provenance={**provenance(bench), "seconds": time.perf_counter() - self._start},

@@ -12,6 +12,7 @@ from ivevidence import VERDICTS, CellError, CellRecord, Store, render, write_evi
 from ivfixtures.cells import Cell
 from ivfixtures.options import read_options
 from ivfixtures.tasks import passed_over
+from ivmethods.metrics import METRICS
 
 CELL = pytest.StashKey[Cell]()
 EVIDENCE_NAME = "evidence.json"
@@ -118,10 +119,10 @@ class Run:
 
     @property
     def cells(self) -> tuple[CellRecord, ...]:
-        """The records in the order of claims, checkpoints and tasks."""
+        """The records in the order of claims, checkpoints, tasks and metrics."""
         return tuple(self.records[nodeid] for nodeid in sorted(self.records, key=self._rank))
 
-    def _rank(self, nodeid: str) -> tuple[str, int, int]:
+    def _rank(self, nodeid: str) -> tuple[str, int, int, int]:
         record = self.records[nodeid]
         checkpoints = [checkpoint.name for checkpoint in self.options.checkpoints]
         tasks = list(self.options.tasks)
@@ -129,6 +130,7 @@ class Run:
             record.claim.name,
             checkpoints.index(record.checkpoint),
             tasks.index(record.task),
+            METRICS.index(record.metric or METRICS[0]),
         )
 
     @property
