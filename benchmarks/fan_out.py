@@ -119,17 +119,16 @@ def _run(
     layers: LayerTuple = (),
     vectors: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.no_grad():
-        with model.trace(inputs(model, as_ids([ids])), use_cache=False):
-            states = save([])
-            for layer, block in enumerate(model.blocks):
-                output = block.output
-                if layer in layers and vectors is not None:
-                    hidden = residual(output).clone()
-                    hidden[0, site] = vectors[layer]
-                    block.output = with_residual(output, hidden)
-                states.append(residual(output)[0, read])
-            logits = save(model.output.logits[:, -1])
+    with torch.no_grad(), model.trace(inputs(model, as_ids([ids])), use_cache=False):
+        states = save([])
+        for layer, block in enumerate(model.blocks):
+            output = block.output
+            if layer in layers and vectors is not None:
+                hidden = residual(output).clone()
+                hidden[0, site] = vectors[layer]
+                block.output = with_residual(output, hidden)
+            states.append(residual(output)[0, read])
+        logits = save(model.output.logits[:, -1])
     return logits, torch.stack(list(states))
 
 

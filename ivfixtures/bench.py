@@ -1,42 +1,37 @@
 """One checkpoint and task on the bench: all measurements a claim may ask for, through the store."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from nnsight import TransformersModel
 from torch import Tensor
 
 from ivevidence import Measurement, Store
-from ivfixtures.checkpoints import Checkpoint, Loaded, digests, load
+from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.material import Material, SourceName
 from ivfixtures.options import Options
-from ivfixtures.tasks import Item, Task, neutral_sentences
+from ivfixtures.tasks import Task
 from ivmethods.behaviour import greedy_answers
 from ivmethods.checks import RUNNERS, Checks, check
 from ivmethods.controls import effects_of, norm_matched_random
 from ivmethods.metrics import METRICS
-from ivmethods.model import wrap
-from ivmethods.prompts import Protocol, Sample, Source, tokenize_sample, tokenize_source
+from ivmethods.prompts import Protocol, Source
 from ivmethods.recording import instructed_scores, record, record_sites
 from ivmethods.sweep import LayerTuple, Sweep, sweep
 
 # Part of every measurement's key: raise it when a method's numbers change.
 METHOD_VERSION = 1
 RANDOM_DRAWS = 20
-NEUTRAL_SENTENCES = 4
 RELEASED_ORDER = 2
 CHECK_SAMPLES = 4
-
-SourceName = Literal["instruction", "contrast", "neutral"]
 
 
 class CheckpointRefusedError(RuntimeError):
     """A checkpoint whose activations cannot be patched faithfully, with the numbers."""
 
 
-class Bench:
+class Bench(Material):
     """Measurements on one checkpoint and task. Each is made once and then read from the store."""
 
     def __init__(
@@ -47,44 +42,12 @@ class Bench:
         store: Store,
         progress: Callable[[str], None],
     ) -> None:
-        self.checkpoint, self.task, self.options, self.store = checkpoint, task, options, store
-        self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
+        super().__init__(checkpoint, task, options)
+        self.store = store
         # Digests by role of what was asked for since they were last cleared: a cell's own.
         self.asked_for: dict[str, str] = {}
         self._measurements: dict[str, Measurement] = {}
         self._progress = progress
-        self._samples: dict[Protocol, list[Sample]] = {}
-
-    @cached_property
-    def model(self) -> TransformersModel:
-        """The checkpoint's model, which nnsight runs."""
-        return wrap(self._loaded.model, self._loaded.tokenizer)
-
-    @cached_property
-    def _loaded(self) -> Loaded:
-        return load(self.checkpoint, device=self.options.device, dtype=self.options.dtype)
-
-    def samples(self, protocol: Protocol = "paper") -> list[Sample]:
-        """The task's samples, tokenized under a protocol."""
-        if protocol not in self._samples:
-            self._samples[protocol] = [self._tokenized(item, protocol) for item in self.items]
-        return self._samples[protocol]
-
-    def source(self, name: SourceName = "instruction") -> list[Source]:
-        """The source texts of one name: the instruction, its contrast, or the neutral sentences.
-
-        The neutral sentences are those nearest to the instruction in tokens.
-        """
-        tokenizer = self.model.tokenizer
-        own = tokenize_source(tokenizer, self.task.instruction)
-        if name == "instruction":
-            return [own]
-        if name == "contrast":
-            text = self.task.contrast_instruction
-            return [tokenize_source(tokenizer, text)] if text else []
-        neutral = [tokenize_source(tokenizer, text) for text in neutral_sentences()]
-        neutral.sort(key=lambda source: abs(len(source.ids) - len(own.ids)))
-        return neutral[:NEUTRAL_SENTENCES]
 
     def checks(self) -> Checks:
         """Check that the checkpoint can be patched at all, once per checkpoint.
@@ -192,12 +155,6 @@ class Bench:
             )
         return largest
 
-    @cached_property
-    def digests(self) -> dict[str, str]:
-        """Digests of weights and tokenizer; the model is not loaded for them."""
-        found = digests(self.checkpoint)
-        return {"weights": found.weights, "tokenizer": found.tokenizer}
-
     def all_layers(self) -> np.ndarray:
         """Effects of patching every layer with the own instruction, [metric, sample]."""
 
@@ -236,17 +193,6 @@ class Bench:
         arrays = dict(self._measure(f"controls {layers}", parameters, compute).arrays)
         arrays.setdefault("positions", np.zeros((len(METRICS), len(self.items), 0), np.float32))
         return arrays
-
-    def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
-        return tokenize_sample(
-            self.model.tokenizer,
-            query=item.query,
-            instruction=self.task.instruction,
-            prompt=self.task.prompt_for(item),
-            answer=item.answers[0],
-            contrast=item.contrast_answers[0] if item.contrast_answers else None,
-            protocol=protocol,
-        )
 
     def _effects(self, vectors: Tensor, layers: LayerTuple) -> np.ndarray:
         budget = self.options.memory_budget

@@ -18,9 +18,8 @@ def record(
     Source: section 5.1, X^l at T_inst. Residuals of a causal model depend on no later token, so one
     run of the instruction serves all queries.
     """
-    with torch.no_grad():
-        with model.trace(inputs(model, as_ids([ids])), use_cache=False):
-            layers = save([residual(block.output)[0, positions] for block in model.blocks])
+    with torch.no_grad(), model.trace(inputs(model, as_ids([ids])), use_cache=False):
+        layers = save([residual(block.output)[0, positions] for block in model.blocks])
     return torch.stack(list(layers), dim=1)
 
 
@@ -31,9 +30,8 @@ def record_sites(
     rows: list[Tensor] = [torch.empty(0)] * len(samples)
     for group in same_shape(samples):
         site, ids = samples[group[0]].site, as_ids([samples[i].target for i in group])
-        with torch.no_grad():
-            with model.trace(inputs(model, ids), use_cache=False):
-                layers = save([residual(block.output)[:, site] for block in model.blocks])
+        with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
+            layers = save([residual(block.output)[:, site] for block in model.blocks])
         for i, row in zip(group, torch.stack(list(layers), dim=1), strict=True):
             rows[i] = row
     return torch.stack(rows)
@@ -47,9 +45,8 @@ def instructed_scores(
     columns: list[Tensor] = [torch.empty(0)] * len(samples)
     for group in equal_lengths(sequences):
         ids = as_ids([sequences[i] for i in group])
-        with torch.no_grad():
-            with model.trace(inputs(model, ids), use_cache=False):
-                logits = save(last_logits(model))
+        with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
+            logits = save(last_logits(model))
         for i, column in zip(
             group, score(logits, *answers([samples[i] for i in group])).T, strict=True
         ):

@@ -10,64 +10,39 @@ from nnsight import TransformersModel, save
 from torch import Tensor
 
 from ivmethods.model import inputs, last_logits, layer_count, network, residual, with_residual
-from ivmethods.sweep import LayerTuple, Rows, layer_tuples
+from ivmethods.sweep import Batch, LayerTuple, Rows, layer_tuples
 
 
-def batched(
-    model: TransformersModel,
-    ids: Int[Tensor, "sample pos"],
-    site: int,
-    vectors: Float[Tensor, "sample layer d_model"],
-    *,
-    layers: range,
-    order: int,
-    active: int,
-) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def batched(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
     """The plain batched sweep: every tuple is a row of its own from the first block on.
 
     Runs where a batch cannot grow inside the model (ALiBi tensors folded with heads).
     """
-    rows = _rows(len(ids), layers, order, active)
+    rows = _rows(batch)
     owners = [sample for sample, _ in rows]
     mask = torch.tensor([[layer in t for layer in range(layer_count(model))] for _, t in rows])
-    return rows, patched_logits(model, ids[owners], site, vectors[owners], mask)
+    ids, vectors = batch.ids[owners], batch.vectors[owners]
+    return rows, patched_logits(model, ids, batch.site, vectors, mask)
 
 
-def one_by_one(
-    model: TransformersModel,
-    ids: Int[Tensor, "sample pos"],
-    site: int,
-    vectors: Float[Tensor, "sample layer d_model"],
-    *,
-    layers: range,
-    order: int,
-    active: int,
-) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def one_by_one(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
     """The reference: one run per sample and tuple, through nnsight."""
-    rows = _rows(len(ids), layers, order, active)
+    rows = _rows(batch)
     logits = []
     for sample, t in rows:
         mask = torch.tensor([[layer in t for layer in range(layer_count(model))]])
-        logits.append(patched_logits(model, ids[[sample]], site, vectors[[sample]], mask))
+        ids, vectors = batch.ids[[sample]], batch.vectors[[sample]]
+        logits.append(patched_logits(model, ids, batch.site, vectors, mask))
     return rows, torch.cat(logits)
 
 
-def by_hooks(
-    model: TransformersModel,
-    ids: Int[Tensor, "sample pos"],
-    site: int,
-    vectors: Float[Tensor, "sample layer d_model"],
-    *,
-    layers: range,
-    order: int,
-    active: int,
-) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def by_hooks(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
     """One run per sample and tuple with plain PyTorch hooks: what nnsight itself is checked by."""
-    rows = _rows(len(ids), layers, order, active)
+    rows = _rows(batch)
     logits = []
     for sample, t in rows:
-        with torch.no_grad(), patched(model, t, site, vectors[sample]):
-            row = inputs(model, ids[[sample]])
+        with torch.no_grad(), patched(model, t, batch.site, batch.vectors[sample]):
+            row = inputs(model, batch.ids[[sample]])
             logits.append(network(model)(**row, use_cache=False).logits[:, -1])
     return rows, torch.cat(logits)
 
@@ -116,6 +91,6 @@ def patched(
             handle.remove()
 
 
-def _rows(n_samples: int, layers: range, order: int, active: int) -> Rows:
-    chosen = [t for t in layer_tuples(active, order) if t[0] in layers]
-    return [(sample, t) for sample in range(n_samples) for t in [(), *chosen]]
+def _rows(batch: Batch) -> Rows:
+    tuples = [t for t in layer_tuples(batch.active, batch.order) if t[0] in batch.layers]
+    return [(sample, t) for sample in range(len(batch.ids)) for t in [(), *tuples]]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,27 +39,24 @@ class Sweep:
 Rows = list[tuple[int, LayerTuple]]
 
 
-@runtime_checkable
-class Runner(Protocol):
-    """A way to run samples of one length and patch site under every tuple up to an order."""
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one length and patch site, and the tuples that they are to be run under.
 
-    def __call__(
-        self,
-        model: TransformersModel,
-        ids: Int[Tensor, "sample pos"],
-        site: int,
-        vectors: Float[Tensor, "sample layer d_model"],
-        *,
-        layers: range,
-        order: int,
-        active: int,
-    ) -> tuple[Rows, Float[Tensor, "row vocab"]]:
-        """Run the tuples of the first `active` blocks whose first layer is in `layers`.
+    `vectors` is what is written at `site` after each block. The tuples have at most `order` of the
+    first `active` blocks, the first of them in `layers`; the empty tuple is always among them.
+    """
 
-        The empty tuple, which patches nothing, is always among them.
+    ids: Int[Tensor, "sample pos"]
+    site: int
+    vectors: Float[Tensor, "sample layer d_model"]
+    layers: range
+    order: int
+    active: int
 
-        Returns: (sample, tuple) of each row, and each row's logits at T_last.
-        """
+
+# Runs a batch under its tuples: (sample, tuple) of each row, and each row's logits at T_last.
+Runner = Callable[[TransformersModel, Batch], tuple[Rows, Float[Tensor, "row vocab"]]]
 
 
 def layer_tuples(n_layers: int, order: int) -> tuple[LayerTuple, ...]:
@@ -103,15 +99,9 @@ def sweep(
         active = n_layers - int(first.site != len(first.target) - 1)
         cost = row_bytes(model, len(first.target))
         for chunk, layers in _chunks(group, active, order, max(1, memory_budget // cost)):
-            rows, logits = runner(
-                model,
-                as_ids([samples[i].target for i in chunk]),
-                first.site,
-                vectors[chunk],
-                layers=layers,
-                order=order,
-                active=active,
-            )
+            ids = as_ids([samples[i].target for i in chunk])
+            batch = Batch(ids, first.site, vectors[chunk], layers, order, active)
+            rows, logits = runner(model, batch)
             owners = torch.tensor([chunk[sample] for sample, _ in rows])
             columns = torch.tensor([column[t] if t else len(tuples) for _, t in rows])
             answer, contrast = answers([samples[chunk[sample]] for sample, _ in rows])

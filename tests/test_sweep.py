@@ -78,9 +78,9 @@ def test_the_budget_bounds_the_rows_of_a_pass():
     model = wrapped("olmo2", 4)
     largest = 0
 
-    def counting(model, ids, site, vectors, **options):
+    def counting(model, batch):
         nonlocal largest
-        rows, logits = fan_out(model, ids, site, vectors, **options)
+        rows, logits = fan_out(model, batch)
         largest = max(largest, len(rows))
         return rows, logits
 

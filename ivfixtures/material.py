@@ -1,0 +1,76 @@
+"""What is run on a checkpoint for a task: the model, the samples and the source texts."""
+
+import functools
+from typing import Literal
+
+from nnsight import TransformersModel
+
+from ivfixtures.checkpoints import Checkpoint, digests, load, release
+from ivfixtures.options import Options
+from ivfixtures.tasks import Item, Task, neutral_sentences
+from ivmethods.model import wrap
+from ivmethods.prompts import Protocol, Sample, Source, tokenize_sample, tokenize_source
+
+NEUTRAL_SENTENCES = 4
+
+SourceName = Literal["instruction", "contrast", "neutral"]
+
+
+class Material:
+    """One checkpoint and task: its items in seeded order, tokenized for the checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, task: Task, options: Options) -> None:
+        self.checkpoint, self.task, self.options = checkpoint, task, options
+        self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
+        self._samples: dict[Protocol, list[Sample]] = {}
+
+    @property
+    def model(self) -> TransformersModel:
+        """The checkpoint's model, which nnsight runs; loaded once per process."""
+        return _wrapped(self.checkpoint, self.options.device, self.options.dtype)
+
+    def samples(self, protocol: Protocol = "paper") -> list[Sample]:
+        """The task's samples, tokenized under a protocol."""
+        if protocol not in self._samples:
+            self._samples[protocol] = [self._tokenized(item, protocol) for item in self.items]
+        return self._samples[protocol]
+
+    def source(self, name: SourceName = "instruction") -> list[Source]:
+        """The source texts of one name: the instruction, its contrast, or the neutral sentences.
+
+        The neutral sentences are those nearest to the instruction in tokens.
+        """
+        tokenizer = self.model.tokenizer
+        own = tokenize_source(tokenizer, self.task.instruction)
+        if name == "instruction":
+            return [own]
+        if name == "contrast":
+            text = self.task.contrast_instruction
+            return [tokenize_source(tokenizer, text)] if text else []
+        neutral = [tokenize_source(tokenizer, text) for text in neutral_sentences()]
+        neutral.sort(key=lambda source: abs(len(source.ids) - len(own.ids)))
+        return neutral[:NEUTRAL_SENTENCES]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of weights and tokenizer; the model is not loaded for them."""
+        found = digests(self.checkpoint)
+        return {"weights": found.weights, "tokenizer": found.tokenizer}
+
+    def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
+        return tokenize_sample(
+            self.model.tokenizer,
+            query=item.query,
+            instruction=self.task.instruction,
+            prompt=self.task.prompt_for(item),
+            answer=item.answers[0],
+            contrast=item.contrast_answers[0] if item.contrast_answers else None,
+            protocol=protocol,
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _wrapped(checkpoint: Checkpoint, device: str, dtype: str) -> TransformersModel:
+    release()  # of what was judged before: a large model needs its memory
+    loaded = load(checkpoint, device=device, dtype=dtype)
+    return wrap(loaded.model, loaded.tokenizer)
