@@ -175,6 +175,7 @@ def decide(
 def test_localization(cell: Cell) -> None:
     """T_inst's residual at few layers carries the instruction."""
     cell.require_competence()
+    cell.require_headroom(SMALLEST_HEADROOM)
     effects, specific = cell.effects(), cell.specific()
     degenerate = cell.sweep.degenerate.numpy()
     tuples = cell.sweep.tuples

@@ -127,6 +127,7 @@ def decide(
 def test_superadditivity(cell: Cell) -> None:
     """Two layers together have more effect than the sum of each alone."""
     cell.require_competence()
+    cell.require_headroom(SMALLEST_HEADROOM)
     cell.require_order(2)
     singles, together = cell.of_order(1, cell.effects()), cell.of_order(2, cell.effects())
     pairs = cell.tuples_of_order(2)

@@ -17,7 +17,7 @@ from ivmethods.checks import RUNNERS, Checks, check
 from ivmethods.controls import effects_of, norm_matched_random
 from ivmethods.metrics import METRICS
 from ivmethods.prompts import Protocol, Source
-from ivmethods.recording import instructed_scores, record, record_sites
+from ivmethods.recording import record, record_sites, run_scores
 from ivmethods.sweep import LayerTuple, Sweep, sweep
 
 # Part of every measurement's key: raise it when a method's numbers change.
@@ -79,13 +79,16 @@ class Bench(Material):
 
         return list(self._measure("behaviour", {}, compute).info["answers"])
 
-    def instructed(self) -> np.ndarray:
-        """Metrics of the instructed runs, [metric, sample]."""
+    def runs(self) -> Mapping[str, np.ndarray]:
+        """Metrics of the unpatched runs, `target` and `instructed`, each [metric, sample]."""
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            return {"scores": instructed_scores(self.model, self.samples()).numpy()}, {}
+            samples = self.samples()
+            target = run_scores(self.model, samples, [sample.target for sample in samples])
+            full = run_scores(self.model, samples, [sample.instructed for sample in samples])
+            return {"target": target.numpy(), "instructed": full.numpy()}, {}
 
-        return self._measure("instructed", {}, compute).arrays["scores"]
+        return self._measure("runs", {}, compute).arrays
 
     def sweep(self, source: SourceName = "instruction", protocol: Protocol = "paper") -> Sweep:
         """Effects of every tuple of layers; those of several sources are averaged over them.

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from ivevidence import CellRecord, Claim, Criterion, Decision, Figure, Table
 from ivfixtures import exhibits
 from ivfixtures.bench import Bench
+from ivfixtures.judging import no_headroom
 from ivfixtures.provenance import command, provenance
 from ivfixtures.tasks import normalize_answer
 from ivmethods.behaviour import first_line
@@ -76,7 +77,8 @@ class Cell:
     def gap(self, metric: str | None = None) -> Float[np.ndarray, " sample"]:
         """Metric of the instructed run minus that of the target run."""
         index = METRICS.index(metric or self.metric)
-        return self.bench.instructed()[index] - self.sweep.target[index].numpy()
+        runs = self.bench.runs()
+        return runs["instructed"][index] - runs["target"][index]
 
     @cached_property
     def is_discovery(self) -> Bool[np.ndarray, " sample"]:
@@ -108,6 +110,12 @@ class Cell:
             f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
         )
         self.conclude(Decision("not_applicable", reason))
+
+    def require_headroom(self, smallest: float) -> None:
+        """Conclude `inconclusive` before any sweep where there is nothing to restore."""
+        decision = no_headroom(self.gap("rr"), smallest)
+        if decision and not self.bench.options.measure_anyway:
+            self.conclude(decision, tables=[exhibits.runs(self)])
 
     def require_order(self, order: int) -> None:
         """Conclude `not_applicable` unless tuples of that many layers were patched."""

@@ -129,7 +129,7 @@ def runs(cell: Cell) -> Table:
     """Mean metrics of target and instructed runs, and the gap between them."""
     rows = []
     for name in TABLE_METRICS:
-        target, gap = cell.sweep.target[METRICS.index(name)].numpy(), cell.gap(name)
+        target, gap = cell.bench.runs()["target"][METRICS.index(name)], cell.gap(name)
         n = int(np.isfinite(gap).sum())
         rows.append((name, _mean(target), _mean(target + gap), _mean(gap), n))
     columns = ("metric", "target run", "instructed run", "gap", "samples")

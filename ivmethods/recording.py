@@ -37,11 +37,10 @@ def record_sites(
     return torch.stack(rows)
 
 
-def instructed_scores(
-    model: TransformersModel, samples: list[Sample]
+def run_scores(
+    model: TransformersModel, samples: list[Sample], sequences: list[tuple[int, ...]]
 ) -> Float[Tensor, "metric sample"]:
-    """Metrics of the instructed runs (instruction and query), which the gap is measured to."""
-    sequences = [sample.instructed for sample in samples]
+    """Metrics of unpatched runs, one sequence a sample: its target run or its instructed run."""
     columns: list[Tensor] = [torch.empty(0)] * len(samples)
     for group in equal_lengths(sequences):
         ids = as_ids([sequences[i] for i in group])

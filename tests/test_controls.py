@@ -9,7 +9,7 @@ from ivmethods.controls import effects_of, norm_matched_random
 from ivmethods.fan_out import fan_out
 from ivmethods.metrics import score
 from ivmethods.model import network
-from ivmethods.recording import answers, instructed_scores, record, record_sites
+from ivmethods.recording import answers, record, record_sites, run_scores
 from ivmethods.sweep import layer_tuples, row_bytes, sweep
 from tests.models import LAYOUTS, random_samples, random_vectors, wrapped
 
@@ -59,10 +59,10 @@ def test_recorded_residuals_equal_the_models_hidden_states(layout):
         assert torch.allclose(found[:, layer], hidden[layer + 1][0, [0, 4, 5]], atol=1e-5)
 
 
-def test_instructed_scores_and_sites_equal_single_runs():
+def test_scores_of_runs_and_sites_equal_single_runs():
     model = wrapped("llama", 2)
     samples = random_samples([(3, 0), (5, 2), (3, 1), (4, 0)])
-    found = instructed_scores(model, samples)
+    found = run_scores(model, samples, [sample.instructed for sample in samples])
     sites = record_sites(model, samples)
     for i, sample in enumerate(samples):
         logits = network(model)(torch.tensor([sample.instructed])).logits[:, -1]

@@ -152,7 +152,7 @@ def test_malformed_tasks_name_file_line_and_remedy(judge, tasks):
 
 
 def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypatch):
-    monkeypatch.setattr(Bench, "instructed", lambda self: 1 / 0)
+    monkeypatch.setattr(Bench, "runs", lambda self: 1 / 0)
     result = judge("--measure-anyway", "-k", "adj_ant")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     evidence = read_evidence(pytester.path / "reports" / "evidence.json")
