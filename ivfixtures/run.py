@@ -36,6 +36,7 @@ class Run:
         if reporter and capture and reporter.isatty:
             with capture.global_and_fixture_disabled():
                 reporter.rewrite(line, erase=True)
+            reporter.currentfspath = None  # pytest names the file again on its next line
 
     def pytest_report_header(self) -> list[str]:
         """Say what will be judged, and which files of a task folder are passed over."""
