@@ -93,7 +93,7 @@ def _verdict(decision: Decision) -> Html:
 
 
 def _criteria(decision: Decision) -> Html:
-    names = ("criterion", "estimate", "90 % interval", "threshold", "margin", "n", "p", "outcome")
+    names = ("criterion", "estimate", "bounds", "threshold", "margin", "n", "p", "outcome")
     rows = [
         tag(
             "tr",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from ivevidence import EvidenceError, Store, StoreWarning, canonical_json, digest_json
+from ivevidence.files import write_atomic
 
 KEY = {"weights": "9c" * 32, "method": "sweep", "version": 1, "parameters": {"orders": [1, 2]}}
 DTYPES = (
@@ -318,3 +319,13 @@ def test_a_write_that_stops_halfway_leaves_no_file(tmp_path):
     worker.join(20)
     assert worker.exitcode == 0
     assert [path.suffix for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_written_files_are_as_readable_as_the_umask_allows(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_atomic(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
