@@ -1,7 +1,7 @@
 """Evidence: what a run keeps and shows."""
 
 from ivevidence.codec import EvidenceError
-from ivevidence.digests import canonical_json, digest_arrays, digest_file, digest_json
+from ivevidence.digests import canonical_json, digest_json
 from ivevidence.evidence import Evidence, read_evidence, write_evidence
 from ivevidence.figures import draw
 from ivevidence.records import (
@@ -34,8 +34,6 @@ __all__ = [
     "StoreWarning",
     "Table",
     "canonical_json",
-    "digest_arrays",
-    "digest_file",
     "digest_json",
     "draw",
     "read_evidence",

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,25 +23,6 @@ def canonical_json(value: Any) -> str:
 def digest_json(value: Any) -> str:
     """Return the sha256 (hex) of the canonical JSON of plain data."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes, read in pieces.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the sha256 (hex) of named arrays: names, dtypes, shapes, bytes, in any order."""
-    parts = [
-        [name, array.dtype.str, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
-        for name, array in sorted(arrays.items())
-    ]
-    return digest_json(parts)
 
 
 def _check(value: Any, quantity: str) -> None:

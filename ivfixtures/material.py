@@ -1,6 +1,5 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-import functools
 from typing import Literal
 
 from nnsight import TransformersModel
@@ -69,8 +68,15 @@ class Material:
         )
 
 
-@functools.lru_cache(maxsize=1)
+_in_use: dict[tuple[Checkpoint, str, str], TransformersModel] = {}
+
+
 def _wrapped(checkpoint: Checkpoint, device: str, dtype: str) -> TransformersModel:
-    release()  # of what was judged before: a large model needs its memory
-    loaded = load(checkpoint, device=device, dtype=dtype)
-    return wrap(loaded.model, loaded.tokenizer)
+    """The checkpoint's model; what was judged before is let go first, as two may not fit."""
+    key = (checkpoint, device, dtype)
+    if key not in _in_use:
+        _in_use.clear()
+        release()
+        loaded = load(checkpoint, device=device, dtype=dtype)
+        _in_use[key] = wrap(loaded.model, loaded.tokenizer)
+    return _in_use[key]

@@ -1,15 +1,21 @@
 """The suite as its users run it, on a small checkpoint with random weights."""
 
+import gc
 import json
 import re
+import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 
 from ivevidence import Criterion, Decision, read_evidence
+from ivfixtures import material
 from ivfixtures.bench import Bench
 from ivfixtures.cells import tell_pytest
+from ivfixtures.checkpoints import load, resolve
 from ivmethods.checks import Checks
+from ivmethods.model import network
 from tests.models import random_model, text_tokenizer
 
 TASKS = """
@@ -217,3 +223,22 @@ def test_the_reproduction_command_judges_the_same_cell_again(judge, pytester):
     assert again.decision == cell.decision
     assert again.measurements == cell.measurements
     assert json.loads(path.read_text())["run"]["measured"] == 0
+
+
+def test_a_model_is_let_go_before_the_next_one_is_loaded(checkpoint, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    alive = []
+
+    def loading(*arguments, **options):
+        gc.collect()
+        alive.append([reference() is not None for reference in models])
+        return load(*arguments, **options)
+
+    models = []
+    monkeypatch.setattr("ivfixtures.material.load", loading)
+    for folder in (checkpoint, other):
+        models.append(
+            weakref.ref(network(material._wrapped(resolve(str(folder)), "cpu", "float32")))
+        )
+    assert alive == [[], [False]]
