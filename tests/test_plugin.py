@@ -236,6 +236,7 @@ def test_a_model_is_let_go_before_the_next_one_is_loaded(checkpoint, tmp_path, m
         return load(*arguments, **options)
 
     models = []
+    monkeypatch.setattr("ivfixtures.material._in_use", {})
     monkeypatch.setattr("ivfixtures.material.load", loading)
     for folder in (checkpoint, other):
         models.append(
