@@ -61,7 +61,7 @@ class Bench(Material):
             found = check(self.model, few, memory_budget=self.options.memory_budget)
             return {}, {"checks": vars(found)}
 
-        checks = Checks(**self._measure("checks", {}, compute).info["checks"])
+        checks = Checks(**self.measure("checks", {}, compute).info["checks"])
         if not checks.passed:
             raise CheckpointRefusedError(
                 f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} (hooks), "
@@ -77,7 +77,7 @@ class Bench(Material):
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             return {}, {"answers": greedy_answers(self.model, self.samples())}
 
-        return list(self._measure("behaviour", {}, compute).info["answers"])
+        return list(self.measure("behaviour", {}, compute).info["answers"])
 
     def runs(self) -> Mapping[str, np.ndarray]:
         """Metrics of the unpatched runs, `target` and `instructed`, each [metric, sample]."""
@@ -88,7 +88,7 @@ class Bench(Material):
             full = run_scores(self.model, samples, [sample.instructed for sample in samples])
             return {"target": target.numpy(), "instructed": full.numpy()}, {}
 
-        return self._measure("runs", {}, compute).arrays
+        return self.measure("runs", {}, compute).arrays
 
     def sweep(self, source: SourceName = "instruction", protocol: Protocol = "paper") -> Sweep:
         """Effects of every tuple of layers; those of several sources are averaged over them.
@@ -121,7 +121,7 @@ class Bench(Material):
             return arrays, {"tuples": [list(t) for t in results[0].tuples]}
 
         self.no_op(protocol)
-        found = self._measure(f"sweep {source} {protocol}", parameters, compute)
+        found = self.measure(f"sweep {source} {protocol}", parameters, compute)
         tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
         tuples = tuple(tuple(t) for t in found.info["tuples"])
         return Sweep(tuples, tensors["effects"], tensors["target"], tensors["degenerate"])
@@ -149,7 +149,7 @@ class Bench(Material):
             return {"effects": result.of("logit").numpy()}, {}
 
         parameters = {"protocol": protocol, "runner": runner}
-        found = self._measure(f"no-op {protocol}", parameters, compute)
+        found = self.measure(f"no-op {protocol}", parameters, compute)
         largest = float(np.abs(found.arrays["effects"]).max())
         if not largest <= self.checks().tolerance:
             raise CheckpointRefusedError(
@@ -165,7 +165,7 @@ class Bench(Material):
             own = self._residual(self.source()[0])
             return {"effects": self._effects(own[None], tuple(range(len(own))))[:, :, 0]}, {}
 
-        return self._measure("all layers", {}, compute).arrays["effects"]
+        return self.measure("all layers", {}, compute).arrays["effects"]
 
     def controls(self, layers: LayerTuple) -> Mapping[str, np.ndarray]:
         """Effects of other vectors at the same site and tuple, each [metric, sample, draw].
@@ -193,7 +193,7 @@ class Bench(Material):
                 written["positions"] = record(self.model, instruction.ids, positions=others)
             return {name: self._effects(vectors, layers) for name, vectors in written.items()}, {}
 
-        arrays = dict(self._measure(f"controls {layers}", parameters, compute).arrays)
+        arrays = dict(self.measure(f"controls {layers}", parameters, compute).arrays)
         arrays.setdefault("positions", np.zeros((len(METRICS), len(self.items), 0), np.float32))
         return arrays
 
@@ -219,7 +219,7 @@ class Bench(Material):
             ),
         )
 
-    def _measure(
+    def measure(
         self,
         method: str,
         parameters: Mapping[str, Any],
