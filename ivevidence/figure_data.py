@@ -3,7 +3,10 @@
 import numbers
 from dataclasses import dataclass
 
+from ivevidence.chart_figure_data import GroupedBars, Lines, Scatter
 from ivevidence.codec import EvidenceError, Record
+from ivevidence.figure_checks import check_lengths, check_position
+from ivevidence.path_figure_data import HeadMaps, PathBars, Trajectories
 
 ALPHA = 0.05
 
@@ -93,13 +96,8 @@ class Positions(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("values", "lows", "highs"):
-            if len(getattr(self, name)) != len(self.tokens):
-                got, expected = len(getattr(self, name)), f"{len(self.tokens)}, one a token"
-                raise EvidenceError(f"len({name})", got, expected, where="Positions")
-        if self.t_inst is not None and not 0 <= self.t_inst < len(self.tokens):
-            expected = f"a position among {len(self.tokens)} tokens"
-            raise EvidenceError("t_inst", self.t_inst, expected, where="Positions")
+        check_lengths(self, len(self.tokens), "token", "values", "lows", "highs")
+        check_position(self, len(self.tokens), "t_inst")
 
 
 @dataclass(frozen=True)
@@ -113,4 +111,10 @@ FIGURE_DATA: dict[str, type[Record]] = {
     "heatmap": Heatmap,
     "positions": Positions,
     "intervals": Intervals,
+    "path_bars": PathBars,
+    "head_maps": HeadMaps,
+    "trajectories": Trajectories,
+    "lines": Lines,
+    "scatter": Scatter,
+    "grouped_bars": GroupedBars,
 }

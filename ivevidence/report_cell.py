@@ -6,10 +6,12 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from ivevidence.figures import NO_VALUE, OUTCOME_WORDS, draw, format_number
+from ivevidence.figure_text import NO_VALUE, format_number
+from ivevidence.figures import draw
 from ivevidence.html import Html, join, tag
 from ivevidence.records import CellRecord, Claim, Criterion, Decision, Figure, Prompt, Table
 from ivevidence.svg import visible_token
+from ivevidence.sweep_figures import OUTCOME_WORDS
 
 _GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
 

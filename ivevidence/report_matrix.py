@@ -1,6 +1,6 @@
 """The verdict matrix: a table a claim, checkpoints down, tasks across, a chip for each cell."""
 
-from ivevidence.figures import format_number, two_digits
+from ivevidence.figure_text import format_number, two_digits
 from ivevidence.html import Html, join, tag
 from ivevidence.records import CellRecord
 from ivevidence.report_cell import verdict_chip

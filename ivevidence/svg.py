@@ -1,97 +1,168 @@
-"""A small drawing surface on matplotlib's SVG backend, whose output fits into a page.
+"""A small drawing surface that writes SVG to stand in a page.
 
 Positions are in points from the upper left corner. Ink is `currentColor`, so that a figure follows
 the page into dark mode; no ids, so that any number of figures can stand in one page.
 """
 
-import io
-import re
-import threading
+import base64
+import struct
 import unicodedata
-import warnings
-from typing import Any
+import zlib
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 import numpy as np
 
-INK = "#000000"
+INK = "currentColor"
 FONT_SIZE = 9.0
 
-_DRAWING = threading.Lock()
-
-_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
-_STYLES = {"fill", "stroke", "stroke-width", "opacity", "fill-opacity", "stroke-opacity"}
-_STYLES |= {"font-size", "font-weight", "text-anchor", "stroke-dasharray", "image-rendering"}
-_PLACES = {"x": 1, "y": 1, "width": 1, "height": 1, "transform": 4, "d": 2}
-_DEFAULTS = {"font-size": f"{FONT_SIZE:g}px", "text-anchor": "start", "opacity": "1"}
+Point = tuple[float, float]
 
 
 class Canvas:
-    """A drawing surface of `width` x `height` points; `svg` returns what was drawn."""
+    """A drawing surface of `width` x `height` points; what is drawn later covers what was before.
+
+    A color is any of SVG's, `INK`, or None to leave out fill or stroke.
+    """
 
     def __init__(self, width: float, height: float) -> None:
-        # Imported here: matplotlib takes a while, and most test runs draw nothing.
-        from matplotlib.figure import Figure
+        self._root = ElementTree.Element(
+            "svg",
+            {
+                "xmlns": "http://www.w3.org/2000/svg",
+                "viewBox": f"0 0 {_number(width)} {_number(height)}",
+                "width": _number(width * 4 / 3),
+                "role": "img",
+                "font-size": f"{FONT_SIZE:g}px",
+                "fill": INK,
+            },
+        )
 
-        self.width, self.height = width, height
-        # The object-oriented interface only: pyplot would leave global state in the user's process.
-        self._figure = Figure(figsize=(width / 72, height / 72))
+    def path(
+        self,
+        d: str,
+        fill: str | None = None,
+        *,
+        stroke: str | None = None,
+        width: float = 1.0,
+        alpha: float = 1.0,
+        dash: str = "",
+    ) -> None:
+        """Draw the path `d`, in SVG's notation; `dash` is its pattern of strokes and gaps."""
+        lined = stroke is not None
+        self._add(
+            "path",
+            d=d,
+            fill=None if fill == INK else fill or "none",
+            stroke=stroke,
+            stroke_width=_number(width) if lined and width != 1 else None,
+            stroke_dasharray=dash or None,
+            opacity=_opacity(alpha),
+        )
 
     def rect(
-        self, x: float, y: float, width: float, height: float, fill: str | None, **style: Any
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str | None = INK,
+        *,
+        edge: str | None = None,
+        line: float = 1.0,
+        alpha: float = 1.0,
     ) -> None:
-        """Draw a rectangle; `fill` None leaves it empty. `style`: edgecolor, linewidth, alpha."""
-        from matplotlib.patches import Rectangle
+        """Draw a rectangle with its upper left corner at (x, y)."""
+        x0, y0, x1, y1 = map(_number, (x, y, x + width, y + height))
+        self.path(f"M{x0} {y0}H{x1}V{y1}H{x0}z", fill, stroke=edge, width=line, alpha=alpha)
 
-        style = {"linewidth": 0, **style}
-        corner, size = self._at(x, y + height), (width / self.width, height / self.height)
-        patch = Rectangle(corner, *size, facecolor=fill or "none", **style)
-        self._figure.add_artist(patch)
+    def line(
+        self,
+        points: Iterable[Point],
+        color: str = INK,
+        *,
+        width: float = 1.0,
+        alpha: float = 1.0,
+        dash: str = "",
+    ) -> None:
+        """Draw a line through the points."""
+        self.path(outline(points), stroke=color, width=width, alpha=alpha, dash=dash)
 
-    def line(self, x: list[float], y: list[float], color: str = INK, **style: Any) -> None:
-        """Draw a line through the given points. `style`: linewidth, linestyle, alpha."""
-        from matplotlib.lines import Line2D
-
-        points = [self._at(*point) for point in zip(x, y, strict=True)]
-        self._figure.add_artist(Line2D(*zip(*points, strict=True), color=color, **style))
-
-    def dot(self, x: float, y: float, radius: float, fill: str) -> None:
+    def dot(self, x: float, y: float, radius: float, fill: str = INK) -> None:
         """Draw a filled circle."""
-        from matplotlib.patches import Ellipse
+        self.path(circle(x, y, radius), fill)
 
-        size = 2 * radius / self.width, 2 * radius / self.height
-        self._figure.add_artist(Ellipse(self._at(x, y), *size, facecolor=fill, linewidth=0))
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        anchor: str = "start",
+        size: float = FONT_SIZE,
+        color: str = INK,
+        alpha: float = 1.0,
+        bold: bool = False,
+        angle: float = 0.0,
+        middle: bool = False,
+    ) -> None:
+        """Write `text` as it is, its base line (or, `middle`, its half height) at `y`.
 
-    def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write `text` as it is, its base line at `y`. `style`: ha, va, size, color, rotation."""
-        plain = {"parse_math": False, "usetex": False}
-        style = {"size": FONT_SIZE, "color": INK, "va": "baseline", **plain, **style}
-        self._figure.text(*self._at(x, y), visible_text(text), **style)
+        `anchor`: which of its ends (start, middle, end) is at `x`; `angle`: degrees to the left.
+        """
+        left, top = _number(x), _number(y)
+        self._add(
+            "text",
+            text,
+            x=left,
+            y=top,
+            dy=".35em" if middle else None,
+            text_anchor=None if anchor == "start" else anchor,
+            font_size=None if size == FONT_SIZE else f"{size:g}px",
+            font_weight="700" if bold else None,
+            fill=None if color == INK else color,
+            opacity=_opacity(alpha),
+            transform=f"rotate({-angle:g} {left} {top})" if angle else None,
+        )
+
+    def upright(self, x: float, y: float, text: str, *, size: float = FONT_SIZE) -> None:
+        """Write the name of an upright axis, its middle at (x, y)."""
+        self.text(x, y, text, anchor="middle", angle=90, alpha=0.7, size=size)
 
     def image(self, x: float, y: float, width: float, height: float, pixels: np.ndarray) -> None:
-        """Draw `[row, column, rgba]` pixels, one rectangle each."""
-        left, bottom = self._at(x, y + height)
-        axes = self._figure.add_axes((left, bottom, width / self.width, height / self.height))
-        axes.axis("off")
-        axes.imshow(pixels, interpolation="none", aspect="auto", clip_on=False)
+        """Draw `[row, column, rgba]` pixels in [0, 1], one rectangle each."""
+        self._add(
+            "image",
+            x=_number(x),
+            y=_number(y),
+            width=_number(width),
+            height=_number(height),
+            href="data:image/png;base64," + base64.b64encode(_png(pixels)).decode("ascii"),
+            preserveAspectRatio="none",
+            style="image-rendering:pixelated",
+        )
 
     def svg(self, label: str) -> str:
         """Return the drawing as one `<svg>` element, with `label` as its text alternative."""
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        self._root.set("aria-label", visible_text(label))
+        return ElementTree.tostring(self._root, encoding="unicode")
 
-        output = io.StringIO()
-        self._figure.patch.set_visible(False)
-        settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "ivclaims", "path.simplify": False}
-        # Settings and warning filters belong to the whole process.
-        with _DRAWING, rc_context(settings), warnings.catch_warnings():
-            # The browser chooses the font: what matplotlib's has no glyph for does not matter.
-            warnings.filterwarnings("ignore", message="Glyph")
-            FigureCanvasSVG(self._figure).print_svg(output, metadata={"Date": None})
-        return _slim(output.getvalue(), self.width, self.height, visible_text(label))
+    def _add(self, tag: str, text: str | None = None, /, **attributes: str | None) -> None:
+        given = {k.replace("_", "-"): v for k, v in attributes.items() if v is not None}
+        element = ElementTree.SubElement(self._root, tag, given)
+        element.text = None if text is None else visible_text(text)
 
-    def _at(self, x: float, y: float) -> tuple[float, float]:
-        return x / self.width, 1 - y / self.height
+
+def outline(points: Iterable[Point], *, closed: bool = False) -> str:
+    """Return the path through the points, in SVG's notation."""
+    steps = [f"{_number(x)} {_number(y)}" for x, y in points]
+    return "M" + "L".join(steps) + "z" * closed if steps else ""
+
+
+def circle(x: float, y: float, radius: float) -> str:
+    """Return the path of a circle, in SVG's notation."""
+    r, d = _number(radius), _number(2 * radius)
+    return f"M{_number(x - radius)} {_number(y)}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0z"
 
 
 def visible_text(text: str) -> str:
@@ -118,51 +189,21 @@ def _visible_character(character: str) -> str:
     return "�" if category == "Cf" and unicodedata.bidirectional(character) != "BN" else character
 
 
-def _slim(source: str, width: float, height: float, label: str) -> str:
-    """Return matplotlib's SVG without ids, metadata, groups, fonts and needless digits."""
-    root = ElementTree.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "viewBox": f"0 0 {width:g} {height:g}",
-            "width": f"{width * 4 / 3:g}",
-            "role": "img",
-            "aria-label": label,
-            "font-size": _DEFAULTS["font-size"],
-            "fill": "currentColor",
-        },
+def _number(value: float) -> str:
+    return f"{round(value, 1) + 0.0:g}"  # + 0.0 turns -0 into 0
+
+
+def _opacity(alpha: float) -> str | None:
+    return None if alpha == 1 else f"{alpha:g}"
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    height, width = pixels.shape[:2]
+    rows = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    filtered = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">2I5B", width, height, 8, 6, 0, 0, 0)  # 8 bits a channel, RGBA
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered, 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
-    for element in ElementTree.fromstring(source).iter():  # noqa: S314 (matplotlib's own output)
-        tag = element.tag.removeprefix(_SVG)
-        if tag in ("path", "text", "image"):
-            ElementTree.SubElement(root, tag, _attributes(element)).text = element.text
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _attributes(element: ElementTree.Element) -> dict[str, str]:
-    pairs = [part.split(":", 1) for part in element.get("style", "").split(";") if ":" in part]
-    result = {name.strip(): value.strip() for name, value in pairs}
-    result = {name: value for name, value in result.items() if name in _STYLES}
-    result |= {name: element.attrib[name] for name in _PLACES if name in element.attrib}
-    result = {name: _shorter(value, digits=_PLACES.get(name, 2)) for name, value in result.items()}
-    result = {name: value for name, value in result.items() if _DEFAULTS.get(name) != value}
-    if result.get("transform", "").startswith("rotate(0 "):
-        del result["transform"]
-    if image := element.get(f"{_XLINK}href"):
-        result |= {"href": "".join(image.split()), "preserveAspectRatio": "none"}
-    return {
-        name: "currentColor" if value == INK else value
-        for name, value in result.items()
-        if not (name == "fill" and value == INK)
-    }
-
-
-def _shorter(value: str, *, digits: int) -> str:
-    if value.startswith("#"):
-        return value
-
-    def rounded(match: re.Match[str]) -> str:
-        return f"{round(float(match.group()), digits) + 0.0:g}"  # + 0.0 turns -0 into 0
-
-    value = re.sub(r"-?\d+\.?\d*(?:e-?\d+)?", rounded, value)
-    return re.sub(r"\s*([MLCz])\s*", r"\1", value).strip()
