@@ -7,6 +7,8 @@ import torch
 from nnsight import TransformersModel
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     BloomConfig,
     BloomForCausalLM,
     GenerationMixin,
@@ -30,6 +32,11 @@ from ivmethods.prompts import Sample
 VOCAB = 40
 WIDTH = 16
 LAYOUTS = ("olmo2", "llama", "gpt2", "gpt_neox")
+RMS_LAYOUTS = (
+    *("olmo2", "olmo3", "llama", "mistral", "qwen2", "qwen3", "smollm3"),
+    *("gemma", "gemma2", "gemma3_text"),
+)
+LINEAR_LAYOUTS = (*RMS_LAYOUTS, "gpt2", "gpt_neox", "gpt_neox_serial")
 
 
 def random_model(layout: str, n_layers: int, *, seed: int = 0, attention: str = "sdpa") -> Any:
@@ -51,6 +58,37 @@ def random_model(layout: str, n_layers: int, *, seed: int = 0, attention: str = 
     if layout != "bloom":
         model.set_attn_implementation(attention)
     return model.eval().requires_grad_(False)
+
+
+def every_part_model(layout: str, n_layers: int, *, seed: int = 0) -> Any:
+    """A random model of one of `LINEAR_LAYOUTS` in which no part is idle.
+
+    Every bias that the layout can have is there and not zero, norm weights differ, epsilons are
+    large, heads share their values and are wider than d_model / heads, windows are short.
+    """
+    options: dict[str, Any] = {"vocab_size": VOCAB, "hidden_size": WIDTH, "initializer_range": 0.3}
+    options |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    options |= {"num_hidden_layers": n_layers, "num_attention_heads": 4}
+    if layout in RMS_LAYOUTS:
+        options |= {"num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 24}
+        options |= {"attention_bias": True, "mlp_bias": True, "rms_norm_eps": 0.05}
+        options |= {"sliding_window": 3, "use_sliding_window": True}
+        options |= {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.5}
+        if layout in ("olmo3", "qwen2", "qwen3", "smollm3", "gemma2", "gemma3_text"):
+            kinds = ("sliding_attention", "full_attention")
+            options["layer_types"] = [kinds[layer % 2] for layer in range(n_layers)]
+    elif layout == "gpt2":
+        options |= {"n_positions": 32, "layer_norm_epsilon": 0.05}
+    else:
+        options |= {"intermediate_size": 24, "layer_norm_eps": 0.05}
+        options["use_parallel_residual"] = layout == "gpt_neox"
+    config = AutoConfig.for_model(layout.removesuffix("_serial"), **options)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter += 0.3 * torch.randn(parameter.shape)
+    return model
 
 
 def wrapped(layout: str, n_layers: int, *, seed: int = 0, attention: str = "sdpa") -> Any:
