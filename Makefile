@@ -31,7 +31,8 @@ smollm2: $(STAMP)
 
 ## speed and memory as ratios within one run
 bench: smollm2
-	$(BIN)/python -m benchmarks.fan_out $(ARGS)
+	$(BIN)/python -m benchmarks.fan_out
+	$(BIN)/python -m benchmarks.paths
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
