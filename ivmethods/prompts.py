@@ -86,6 +86,15 @@ def tokenize_sample(
     return Sample(query, ids, t_inst, target, site, first, contrast_token)
 
 
+def last_token(tokenizer: PreTrainedTokenizerBase, text: str, part: str) -> int:
+    """Position, among the tokens of a text, of the last token of its leading part.
+
+    Raises:
+        ValueError: the part has no token, or a token reaches beyond it.
+    """
+    return _last_token(_encode(tokenizer, text)[1], len(part), text)
+
+
 def same_shape(samples: list[Sample]) -> list[list[int]]:
     """Indices of the samples, grouped by length of the target run and patch site."""
     groups: dict[tuple[int, int], list[int]] = {}

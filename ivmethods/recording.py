@@ -1,5 +1,7 @@
 """Source runs: the residual stream after every block at chosen positions."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from nnsight import TransformersModel, save
@@ -7,7 +9,9 @@ from torch import Tensor
 
 from ivmethods.metrics import score
 from ivmethods.model import as_ids, equal_lengths, inputs, last_logits, residual
-from ivmethods.prompts import Sample, same_shape
+from ivmethods.prompts import Sample, Source, same_shape
+
+ROWS_AT_ONCE = 64
 
 
 def record(
@@ -21,6 +25,36 @@ def record(
     with torch.no_grad(), model.trace(inputs(model, as_ids([ids])), use_cache=False):
         layers = save([residual(block.output)[0, positions] for block in model.blocks])
     return torch.stack(list(layers), dim=1)
+
+
+def record_sources(
+    model: TransformersModel,
+    sources: list[Source],
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Float[Tensor, "stream sample d_model"]:
+    """The residual stream of many source runs, each at its own position.
+
+    Stream 0 is the layer-0 input: the embedding of the token that stands there. Stream l + 1 is the
+    output of block l. progress: called with the number of sources that are done.
+    """
+    columns: list[Tensor] = [torch.empty(0)] * len(sources)
+    done = 0
+    for group in equal_lengths([source.ids for source in sources]):
+        for start in range(0, len(group), ROWS_AT_ONCE):
+            some = group[start : start + ROWS_AT_ONCE]
+            ids, rows = as_ids([sources[i].ids for i in some]), list(range(len(some)))
+            at = [sources[i].position for i in some]
+            with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
+                streams = save(
+                    [model.blocks[0].input[rows, at]]
+                    + [residual(block.output)[rows, at] for block in model.blocks]
+                )
+            for i, column in zip(some, torch.stack(list(streams), dim=1).float(), strict=True):
+                columns[i] = column.cpu()
+            done += len(some)
+            progress(done)
+    return torch.stack(columns, dim=1)
 
 
 def record_sites(

@@ -1,0 +1,160 @@
+"""Head sharing: how far two tasks have the same active heads, against random sets of heads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from scipy import special
+
+from ivmethods.heads import BYTES_AT_ONCE, active, active_p, first_fifth, last_third, with_paths
+from ivmethods.statistics import ALPHA, Interval, holm
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Similarity of two tasks' active heads in the first fifth and in the last third of the layers.
+
+    jaccard, corrected: (first fifth, last third), plain and chance-corrected; NaN where undefined.
+    difference: chance-corrected, first fifth minus last third. Its bounds are the smallest and the
+    largest value over all sets of active heads that the samples allow.
+    undecided: how many activities of these heads (two a head, one a task) cannot be told from 0.1.
+    """
+
+    jaccard: tuple[float, float]
+    corrected: tuple[float, float]
+    difference: Interval
+    undecided: int
+
+
+def jaccard(
+    first: Bool[np.ndarray, "*sets head"], second: Bool[np.ndarray, "*sets head"]
+) -> Float[np.ndarray, "*sets"]:
+    """Jaccard similarity of sets of heads: heads in both / heads in any, NaN if both are empty.
+
+    Source: Tables 3 and 20-24.
+    """
+    union = (first | second).sum(axis=-1)
+    return np.where(union > 0, (first & second).sum(axis=-1) / np.maximum(union, 1), np.nan)
+
+
+def chance_corrected_jaccard(
+    first: Bool[np.ndarray, "*sets head"], second: Bool[np.ndarray, "*sets head"]
+) -> Float[np.ndarray, "*sets"]:
+    """(J - E) / (1 - E): 1 for equal sets, 0 on average for random sets of the same sizes.
+
+    E is the exact mean of the Jaccard similarity J over all pairs of sets of these sizes. NaN where
+    both sets are empty, or both hold every head: all sets of these sizes are the same.
+
+    Deviation: the paper's plain Jaccard similarity grows with the number of active heads.
+    """
+    both, one, other = (np.asarray(s.sum(axis=-1)) for s in (first & second, first, second))
+    return _corrected(both, one, other, heads=first.shape[-1])
+
+
+def sharing(
+    own: Float[np.ndarray, "sample layer head"], contrast: Float[np.ndarray, "sample layer head"]
+) -> Sharing:
+    """Similarity of the active heads of two tasks over the same queries, at one place.
+
+    own, contrast: activities as in `head_activity`; a sample with NaN is dropped from both.
+
+    Each activity is called above or not above 0.1 where the samples tell so (Holm-adjusted over the
+    heads of both groups and tasks), and is left open elsewhere. All calls are right with 95 %
+    confidence; then the difference of the true sets is one of those that the open ones can make,
+    and these bounds hold without resampling. They are infinite where an undefined one is possible.
+
+    Raises: ValueError with fewer than two samples.
+    Source: section 6.1 and appendix F.2.
+    Deviation: the paper shows no uncertainty. A bootstrap of the sets would not do: a head close to
+    0.1 is active in a resample and not in the next, in one task and not in the other. That looks
+    like two tasks that differ, the more so the more such heads there are.
+    """
+    kept = with_paths(own, contrast)
+    n, (layers, heads) = int(kept.sum()), own.shape[1:]
+    if n < 2:
+        raise ValueError(
+            f"samples with high-ranking paths in both tasks={n}, but should be at least 2 "
+            "[sharing]: take more samples"
+        )
+    # Both groups in one column of heads, the two tasks one after the other.
+    groups = [*first_fifth(layers), *last_third(layers)]
+    size = len(first_fifth(layers)) * heads
+    values = np.stack([a[kept][:, groups].reshape(n, -1) for a in (own, contrast)], axis=1)
+    calls = active(values.mean(axis=0))
+    known = holm(active_p(values.reshape(n, -1))).reshape(calls.shape) < ALPHA
+    early, late = np.s_[:, :size], np.s_[:, size:]
+    corrected = [float(chance_corrected_jaccard(*calls[group])) for group in (early, late)]
+    (low, high), (low_late, high_late) = (_bounds(calls[g], known[g]) for g in (early, late))
+    return Sharing(
+        jaccard=(float(jaccard(*calls[early])), float(jaccard(*calls[late]))),
+        corrected=(corrected[0], corrected[1]),
+        difference=Interval(corrected[0] - corrected[1], low - high_late, high - low_late, n),
+        undecided=int((~known).sum()),
+    )
+
+
+def _bounds(
+    calls: Bool[np.ndarray, "2 head"], known: Bool[np.ndarray, "2 head"]
+) -> tuple[float, float]:
+    """Smallest and largest chance-corrected similarity over all ways to fill in what is not known.
+
+    It depends on the sizes of the two sets and on how many heads are in both. So it is enough to
+    add s heads to one set and t to the other, for every s and t, and to count how few and how many
+    of them can be in both.
+    """
+    (one, other), (told, other_told) = calls, known
+    in_one, in_other = (one & told).sum(), (other & other_told).sum()
+    in_both = (one & told & other & other_told).sum()
+    pair_open = (~told & ~other_told).sum()
+    one_open_other_in = (~told & other_told & other).sum()
+    one_open_other_out = (~told & other_told & ~other).sum()
+    other_open_one_in = (told & ~other_told & one).sum()
+    other_open_one_out = (told & ~other_told & ~one).sum()
+    s = np.arange((~told).sum() + 1)[:, None]
+    t = np.arange((~other_told).sum() + 1)[None, :]
+    # As many as possible in both: first where the other set has the head already.
+    joining, other_joining = np.minimum(s, one_open_other_in), np.minimum(t, other_open_one_in)
+    joined = np.minimum(np.minimum(s - joining, t - other_joining), pair_open)
+    # As few as possible: first where the other set does not have it, then in different open heads.
+    forced = np.maximum(s - one_open_other_out, 0) + np.maximum(t - other_open_one_out, 0)
+    most = in_both + joining + other_joining + joined
+    fewest = in_both + np.maximum(forced - pair_open, 0)
+    sizes = in_one + s + 0 * t, in_other + t + 0 * s
+    lows, highs = (_corrected(x, *sizes, heads=calls.shape[1]) for x in (fewest, most))
+    if np.isnan(lows).any():
+        return -np.inf, np.inf
+    return float(lows.min()), float(highs.max())
+
+
+def _corrected(
+    both: Integer[np.ndarray, "*sets"],
+    one: Integer[np.ndarray, "*sets"],
+    other: Integer[np.ndarray, "*sets"],
+    *,
+    heads: int,
+) -> Float[np.ndarray, "*sets"]:
+    # Sets have few different sizes, and each pair of sizes takes a sum over intersections.
+    sizes, at = np.unique(one * (heads + 1) + other, return_inverse=True)
+    block = max(1, BYTES_AT_ONCE // (64 * (heads + 1)))
+    parts = [sizes[start : start + block] for start in range(0, len(sizes), block)]
+    means = [_expected_jaccard(*np.divmod(part, heads + 1), heads) for part in parts]
+    expected = np.concatenate(means)[at.reshape(one.shape)]
+    undefined = (one + other == 0) | (one + other == 2 * heads)
+    found = both / np.maximum(one + other - both, 1)
+    return np.where(undefined, np.nan, (found - expected) / np.where(undefined, 1, 1 - expected))
+
+
+def _expected_jaccard(
+    one: Integer[np.ndarray, " sizes"], other: Integer[np.ndarray, " sizes"], heads: int
+) -> Float[np.ndarray, " sizes"]:
+    """Mean of J over random sets of these sizes, whose intersection is hypergeometric."""
+    one, other = one[:, None], other[:, None]
+    both = np.arange(heads + 1)
+    possible = (both <= one) & (both <= other) & (both >= one + other - heads)
+    both = np.where(possible, both, np.maximum(0, one + other - heads))
+    log = special.gammaln(np.arange(heads + 1) + 1)  # of the factorials
+    sizes = log[one] + log[other] + log[heads - one] + log[heads - other] - log[heads]
+    parts = log[both] + log[one - both] + log[other - both] + log[heads - one - other + both]
+    mass = np.exp(sizes - parts)
+    jaccards = both / np.maximum(one + other - both, 1)
+    return np.where(possible, mass * jaccards, 0.0).sum(axis=1)
