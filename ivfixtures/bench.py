@@ -47,7 +47,7 @@ class Bench(Material):
         # Digests by role of what was asked for since they were last cleared: a cell's own.
         self.asked_for: dict[str, str] = {}
         self._measurements: dict[str, Measurement] = {}
-        self._progress = progress
+        self.progress = progress
 
     def checks(self) -> Checks:
         """Check that the checkpoint can be patched at all, once per checkpoint.
@@ -214,7 +214,7 @@ class Bench(Material):
             order=order,
             memory_budget=self.options.memory_budget,
             runner=RUNNERS[self.checks().runner],
-            progress=lambda done: self._progress(
+            progress=lambda done: self.progress(
                 f"{self.checkpoint.name} {self.task.name}: {label}, {done}/{len(samples)} samples"
             ),
         )
@@ -225,6 +225,10 @@ class Bench(Material):
         parameters: Mapping[str, Any],
         compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
     ) -> Measurement:
+        """The stored measurement of a method with its parameters; computed if there is none.
+
+        compute: its arrays, and what else there is to know about them as JSON.
+        """
         if method not in self._measurements:
             key = {
                 **self.digests,

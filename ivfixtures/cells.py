@@ -2,20 +2,23 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pytest
 from jaxtyping import Bool, Float
 
-from ivevidence import CellRecord, Claim, Criterion, Decision, Figure, Table
+from ivevidence import CellRecord, Claim, Decision, Figure, Table
 from ivfixtures import exhibits
 from ivfixtures.bench import Bench
 from ivfixtures.judging import no_headroom
 from ivfixtures.provenance import command, provenance
+from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
+from ivfixtures.verdicts import tell_pytest
 from ivmethods.behaviour import first_line
+from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import clopper_pearson
 from ivmethods.sweep import LayerTuple, Sweep
@@ -26,14 +29,26 @@ COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 
 class Cell:
     """What a claim's test is given: measurements, gates, and the way to conclude.
 
-    Arrays are those of the cell's metric unless another is named.
+    Arrays are those of the cell's metric (`rr` where it has none) unless another is named. A cell
+    of several benches (those of a family's checkpoints, or of both tasks of a pair) has a part for
+    each; its own arrays are those of the first.
     """
 
-    def __init__(self, claim: Claim, bench: Bench, metric: str, nodeid: str) -> None:
-        self.claim, self.bench, self.metric, self.nodeid = claim, bench, metric, nodeid
+    def __init__(
+        self, claim: Claim, subject: Subject, benches: Sequence[Bench], nodeid: str
+    ) -> None:
+        self.claim, self.subject, self.nodeid = claim, subject, nodeid
+        self.benches, self.bench = tuple(benches), benches[0]
+        self.metric = subject.metric or METRICS[0]
         self.record: CellRecord | None = None
-        bench.asked_for.clear()
         self._start = time.perf_counter()
+
+    @cached_property
+    def parts(self) -> tuple["Cell", ...]:
+        """The cell of each bench alone, in the order of checkpoints and tasks."""
+        if len(self.benches) == 1:
+            return (self,)
+        return tuple(Cell(self.claim, self.subject, [b], self.nodeid) for b in self.benches)
 
     @property
     def seed(self) -> int:
@@ -101,27 +116,47 @@ class Cell:
 
         Source: section 3, "Confirming Instruction Following Ability"; IA > 0.5.
         """
+        for part in self.parts:
+            if decision := part.incompetence():
+                self.conclude(decision)
+
+    def incompetence(self) -> Decision | None:
+        """A `not_applicable` decision where the (first) checkpoint is not to be measured."""
         share = clopper_pearson(self.valid)
         if share.low > COMPETENT or self.bench.options.measure_anyway:
-            return
+            return None
         reason = (
             f"{self.bench.checkpoint.name} does not follow the instruction of "
             f"{self.bench.task.name}: IA={share.estimate:.2f} (lower bound {share.low:.2f}, "
             f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
         )
-        self.conclude(Decision("not_applicable", reason))
+        return Decision("not_applicable", reason)
 
     def require_headroom(self, smallest: float) -> None:
         """Conclude `inconclusive` before any sweep where there is nothing to restore."""
-        decision = no_headroom(self.gap("rr"), smallest)
-        if decision and not self.bench.options.measure_anyway:
-            self.conclude(decision, tables=[exhibits.runs(self)])
+        for of, part in self._named_parts():
+            if decision := part.saturation(smallest):
+                named = replace(decision, reason=of + decision.reason)
+                self.conclude(named, tables=[exhibits.runs(part)])
+
+    def saturation(self, smallest: float) -> Decision | None:
+        """An `inconclusive` decision where the (first) checkpoint has no headroom."""
+        if self.bench.options.measure_anyway:
+            return None
+        return no_headroom(self.gap("rr"), smallest)
 
     def require_order(self, order: int) -> None:
         """Conclude `not_applicable` unless tuples of that many layers were patched."""
         if self.bench.options.order < order:
             reason = f"tuples of {order} layers were not patched: add {order} to --orders"
             self.conclude(Decision("not_applicable", reason))
+
+    def require_linear_form(self) -> None:
+        """Conclude `not_applicable` where the block layout has no locally-linear maps."""
+        try:
+            layout_of(self.bench.model)
+        except ValueError as error:
+            self.conclude(Decision("not_applicable", str(error)))
 
     def conclude(
         self,
@@ -136,27 +171,41 @@ class Cell:
 
         supported passes, refuted fails, inconclusive and not_applicable skip with the reason.
         """
-        bench = self.bench
+        subject, parts = self.subject, self._named_parts()
+        behaviours = [(of, exhibits.behaviour(part)) for of, part in parts]
         self.record = CellRecord(
             claim=self.claim,
-            checkpoint=bench.checkpoint.name,
-            family=bench.checkpoint.family,
-            stage=bench.checkpoint.stage,
-            task=bench.task.name,
-            metric=self.metric,
+            checkpoint=subject.name,
+            family=subject.family,
+            stage=subject.stage,
+            task=subject.task,
+            metric=subject.metric,
             decision=decision,
             figures=tuple(figures),
-            tables=(*tables, exhibits.behaviour(self)),
+            tables=(*tables, *(replace(t, title=of + t.title) for of, t in behaviours)),
             prompts=exhibits.prompts(self),
             controls=tuple(controls),
-            notes=self._notes(),
-            measurements=dict(bench.asked_for),
+            notes=tuple(of + note for of, part in parts for note in part._notes()),
+            measurements={
+                of + role: digest
+                for of, part in parts
+                for role, digest in part.bench.asked_for.items()
+            },
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
             parameters=self._parameters(),
-            provenance={**provenance(bench), "seconds": time.perf_counter() - self._start},
-            command=command(bench, self.nodeid),
+            provenance={**provenance(self.benches), "seconds": time.perf_counter() - self._start},
+            command=command(self.nodeid, *subject.selection, *self.bench.options.arguments()),
         )
-        tell_pytest(decision, xfail_refuted=bench.options.xfail_refuted)
+        tell_pytest(decision, xfail_refuted=self.bench.options.xfail_refuted)
+
+    def _named_parts(self) -> list[tuple[str, "Cell"]]:
+        """The parts, each with what to put before what is its own; nothing if there is one."""
+        if len(self.parts) == 1:
+            return [("", self)]
+        names = [(part.bench.checkpoint.name, part.bench.task.name) for part in self.parts]
+        return [
+            (f"{of}, {task}: ", part) for (of, task), part in zip(names, self.parts, strict=True)
+        ]
 
     @cached_property
     def _answers(self) -> list[str]:
@@ -167,7 +216,10 @@ class Cell:
         notes = list(bench.task.notes)
         if len(bench.items) < options.samples:
             notes.append(f"{options.samples} samples were asked for; there are {len(bench.items)}")
-        dropped = sum(s.contrast is None for s in bench.samples()) if bench.task.contrast else 0
+        dropped = sum(
+            sample.contrast is None and bool(item.contrast_answers)
+            for item, sample in zip(bench.items, bench.samples(), strict=True)
+        )
         if dropped:
             notes.append(
                 f"{dropped} samples are not in logit_diff: both answers begin with the same token"
@@ -188,30 +240,3 @@ class Cell:
             "queries": [item.query for item in self.bench.items],
             "discovery samples": np.flatnonzero(self.is_discovery).tolist(),
         }
-
-
-def tell_pytest(decision: Decision, *, xfail_refuted: bool) -> None:
-    """Turn a verdict into pytest's outcome, its message being the statistics."""
-    lines = [f"{decision.verdict}: {decision.reason}"]
-    lines += [f"  {criterion_line(criterion)}" for criterion in decision.criteria]
-    message = "\n".join(lines)
-    if decision.verdict == "refuted" and xfail_refuted:
-        pytest.xfail(message)
-    if decision.verdict == "refuted":
-        pytest.fail(message, pytrace=False)
-    if decision.verdict != "supported":
-        pytest.skip(message)
-
-
-def criterion_line(criterion: Criterion) -> str:
-    """One criterion as a line of text."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
-
-    bounds = f"[{number(criterion.low)}, {number(criterion.high)}]"
-    test = "" if criterion.p_value is None else f", p={criterion.p_value:.2g}"
-    return (
-        f"{criterion.name}={number(criterion.estimate)} {bounds} against "
-        f"{number(criterion.threshold)} (n={criterion.n}{test}): {criterion.outcome}"
-    )

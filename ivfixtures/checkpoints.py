@@ -30,6 +30,7 @@ __all__ = [
     "names",
     "release",
     "resolve",
+    "tokenizer",
 ]
 
 STAGES = ("base", "sft", "dpo", "instruct", "unknown")
@@ -122,7 +123,8 @@ def resolve(name: str) -> Checkpoint:
         remedy = "correct the path; relative ones start at the working directory"
         raise problem("checkpoint", repr(name), "an existing folder or GGUF file", "path", remedy)
     if _HUB_ID.fullmatch(name):
-        return Checkpoint(name, name, "unknown", None)
+        stage = _registry()["hub"].get(name, "unknown")
+        return Checkpoint(name, name, stage, _first_family(name))
     remedy = "choose one of them, or name a folder, a GGUF file or a hub id org/name"
     if name in families():
         remedy = f"{name} is a family: choose it with --family"
@@ -137,6 +139,15 @@ def digests(checkpoint: Checkpoint) -> Digests:
     """
     files = _files(checkpoint)
     return Digests(weights=digest(files.weights), tokenizer=digest(files.tokenizer))
+
+
+@functools.cache
+def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+    """Return a checkpoint's tokenizer, once per process; no model is loaded for it.
+
+    Raises: CheckpointError.
+    """
+    return load_tokenizer(_folder(checkpoint), checkpoint.gguf)
 
 
 def load(checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "float32") -> Loaded:
@@ -155,9 +166,8 @@ def release() -> None:
 @functools.cache
 def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Loaded:
     found, folder = digests(checkpoint), _folder(checkpoint)
-    tokenizer = load_tokenizer(folder, checkpoint.gguf)
     model = load_model(folder, checkpoint.gguf, device=device, dtype=dtype)
-    return Loaded(checkpoint, model, tokenizer, found.weights, found.tokenizer)
+    return Loaded(checkpoint, model, tokenizer(checkpoint), found.weights, found.tokenizer)
 
 
 @functools.cache
@@ -165,9 +175,13 @@ def _registry() -> dict[str, Any]:
     return tomllib.loads((_PACKAGE / "registry.toml").read_text(encoding="utf-8"))
 
 
+def _first_family(name: str) -> str | None:
+    of = (key for key, members in _registry()["families"].items() if name in members)
+    return next(of, None)
+
+
 def _registered(name: str) -> Checkpoint:
     entry = _registry()["checkpoints"][name]
-    of = [key for key, members in _registry()["families"].items() if name in members]
     path = _PACKAGE / entry["folder"] if "folder" in entry else _carried(name, entry)
     if not path.exists():
         remedy = f"install the package with its data, or run `{entry['make']}`"
@@ -176,7 +190,7 @@ def _registered(name: str) -> Checkpoint:
         name=name,
         source=str(path.parent if "gguf" in entry else path),
         stage=entry["stage"],
-        family=of[0] if of else None,
+        family=_first_family(name),
         gguf=entry.get("gguf"),
     )
     _files(found)

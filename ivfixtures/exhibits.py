@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
     mean = effects.mean(axis=0)
     error = 2 * effects.std(axis=0, ddof=1) / np.sqrt(len(effects))
     data = {
-        "tokens": token_texts(cell.bench.model.tokenizer, source.ids),
+        "tokens": token_texts(cell.bench.tokenizer, source.ids),
         "values": mean.tolist(),
         "lows": (mean - error).tolist(),
         "highs": (mean + error).tolist(),
@@ -167,7 +167,7 @@ def behaviour(cell: Cell) -> Table:
 
 def prompts(cell: Cell) -> tuple[Prompt, ...]:
     """The first samples' instructed prompts, and a target prompt, with their marked positions."""
-    tokenizer = cell.bench.model.tokenizer
+    tokenizer = cell.bench.tokenizer
     few = list(zip(cell.bench.items, cell.bench.samples(), cell.bench.answers(), strict=True))
     shown = []
     for item, sample, output in few[:SHOWN_PROMPTS]:
@@ -206,6 +206,16 @@ def released(cell: Cell) -> Table:
     return Table("Statistics of the released scripts", columns, tuple(rows), caption)
 
 
+def layer_matrix(tuples: Sequence[LayerTuple], means: np.ndarray) -> dict[str, Any]:
+    """Layers and values of a heat map: single layers on the diagonal, pairs above it."""
+    n_layers = 1 + max(t[-1] for t in tuples)
+    values: list[list[float | None]] = [[None] * n_layers for _ in range(n_layers)]
+    for t, mean in zip(tuples, means, strict=True):
+        if len(t) <= 2:
+            values[t[0]][t[-1]] = float(mean)
+    return {"layers": list(range(n_layers)), "values": values}
+
+
 def layers_text(layers: LayerTuple) -> str:
     """A tuple of layers as people write it."""
     return ", ".join(str(layer) for layer in layers)
@@ -214,14 +224,8 @@ def layers_text(layers: LayerTuple) -> str:
 def _map(
     cell: Cell, title: str, effects: np.ndarray, highlight: Sequence[LayerTuple], caption: str
 ) -> Figure:
-    n_layers = 1 + max(t[-1] for t in cell.sweep.tuples)
-    values: list[list[float | None]] = [[None] * n_layers for _ in range(n_layers)]
-    for t, mean in zip(cell.sweep.tuples, effects.mean(axis=0), strict=True):
-        if len(t) <= 2:
-            values[t[0]][t[-1]] = float(mean)
     data = {
-        "layers": list(range(n_layers)),
-        "values": values,
+        **layer_matrix(cell.sweep.tuples, effects.mean(axis=0)),
         "unit": f"mean effect ({UNITS[cell.metric]})",
         "highlight": [[t[0], t[-1]] for t in highlight if len(t) <= 2],
     }

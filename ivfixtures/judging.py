@@ -1,7 +1,8 @@
 """From criteria to a verdict: the same logic for every claim."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -52,6 +53,28 @@ def judge(criteria: Sequence[Criterion], *, samples: int) -> Decision:
     reason = "; ".join(map(_in_words, undecided))
     reason += f"; about {needed} samples would decide" if needed else ""
     return Decision("inconclusive", reason, tuple(criteria), needed)
+
+
+def judge_all(decisions: Mapping[str, Decision]) -> Decision:
+    """Supported if every one of several named decisions is, refuted if any one is refuted.
+
+    As in `judge`: the decisions share the alpha of refuting between them, and that of supporting
+    not.
+    """
+    verdicts = [decision.verdict for decision in decisions.values()]
+    verdict = next((v for v in ("refuted", "inconclusive") if v in verdicts), "supported")
+    telling = {name: d for name, d in decisions.items() if d.verdict == verdict}
+    needed = [d.samples_to_decide for d in telling.values()]
+    return Decision(
+        verdict,
+        "; ".join(f"{name}: {decision.reason}" for name, decision in telling.items()),
+        tuple(
+            replace(c, name=f"{name}: {c.name}")
+            for name, decision in decisions.items()
+            for c in decision.criteria
+        ),
+        max((n for n in needed if n), default=None) if all(needed) else None,
+    )
 
 
 def no_headroom(rr_gap: Float[np.ndarray, " sample"], smallest: float) -> Decision | None:

@@ -3,8 +3,9 @@
 from typing import Literal
 
 from nnsight import TransformersModel
+from transformers import PreTrainedTokenizerBase
 
-from ivfixtures.checkpoints import Checkpoint, digests, load, release
+from ivfixtures.checkpoints import Checkpoint, digests, load, release, tokenizer
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.model import wrap
@@ -28,6 +29,11 @@ class Material:
         """The checkpoint's model, which nnsight runs; loaded once per process."""
         return _wrapped(self.checkpoint, self.options.device, self.options.dtype)
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The checkpoint's tokenizer; the model is not loaded for it."""
+        return tokenizer(self.checkpoint)
+
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
         if protocol not in self._samples:
@@ -39,14 +45,13 @@ class Material:
 
         The neutral sentences are those nearest to the instruction in tokens.
         """
-        tokenizer = self.model.tokenizer
-        own = tokenize_source(tokenizer, self.task.instruction)
+        own = tokenize_source(self.tokenizer, self.task.instruction)
         if name == "instruction":
             return [own]
         if name == "contrast":
             text = self.task.contrast_instruction
-            return [tokenize_source(tokenizer, text)] if text else []
-        neutral = [tokenize_source(tokenizer, text) for text in neutral_sentences()]
+            return [tokenize_source(self.tokenizer, text)] if text else []
+        neutral = [tokenize_source(self.tokenizer, text) for text in neutral_sentences()]
         neutral.sort(key=lambda source: abs(len(source.ids) - len(own.ids)))
         return neutral[:NEUTRAL_SENTENCES]
 
@@ -58,7 +63,7 @@ class Material:
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
         return tokenize_sample(
-            self.model.tokenizer,
+            self.tokenizer,
             query=item.query,
             instruction=self.task.instruction,
             prompt=self.task.prompt_for(item),

@@ -7,38 +7,57 @@ import pytest
 import torch
 
 from ivfixtures import checkpoints as registry
+from ivfixtures.bigbench import load_bigbench
 from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.endpoint import Endpoint, read_endpoint
 from ivfixtures.plugin import ORDERS
-from ivfixtures.tasks import Task, load_tasks
+from ivfixtures.tasks import Task, TaskError, load_tasks
+from ivmethods.path_graph import Granularity
 
 EMBEDDED_FAMILIES = ("tiny-olmo2", "tiny-olmo2-planted")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run of the suite judges, and how."""
+    """What a run of the suite judges, and how.
+
+    families: by name, each in stage order. Checkpoints that were named singly make the families of
+    which they are two or more, and otherwise families of their own. judge: who judges answers, if
+    anyone.
+    """
 
     checkpoints: tuple[Checkpoint, ...]
+    families: dict[str, tuple[Checkpoint, ...]]
     tasks: dict[str, Task]
     tasks_folder: Path | None
+    bigbench: str | None
     device: str
     dtype: str
     samples: int
     order: int
+    path_k: tuple[int, ...]
+    path_granularity: Granularity
+    max_paths: int
     seed: int
     memory_budget: int
-    store: Path
+    judge: Endpoint | None
     measure_anyway: bool
     xfail_refuted: bool
 
     def arguments(self) -> list[str]:
         """Command-line arguments that measure the same again, but for the checkpoint."""
         folder = ["--tasks", str(self.tasks_folder)] if self.tasks_folder else []
+        bigbench = ["--bigbench", self.bigbench] if self.bigbench else []
         anyway = ["--measure-anyway"] if self.measure_anyway else []
+        judge = ["--judge", self.judge.url, "--judge-model", self.judge.model] if self.judge else []
         return [
             *folder,
+            *bigbench,
             *("--samples", str(self.samples), "--orders", ORDERS[self.order - 1]),
+            *("--path-k", ",".join(map(str, self.path_k)), "--max-paths", str(self.max_paths)),
+            *("--path-granularity", self.path_granularity),
             *("--seed", str(self.seed), "--device", self.device, "--dtype", self.dtype),
+            *judge,
             *anyway,
         ]
 
@@ -53,17 +72,23 @@ def read_options(config: pytest.Config) -> Options:
     try:
         device, samples = str(get("--device")), _at_least("--samples", get("--samples"), 4)
         folder = Path(get("--tasks")) if get("--tasks") else None
+        checkpoints, families = _chosen(get("--checkpoint"), get("--family"))
         return Options(
-            checkpoints=_checkpoints(get("--checkpoint"), get("--family")),
-            tasks=load_tasks(folder),
+            checkpoints=checkpoints,
+            families=families,
+            tasks=_tasks(folder, get("--bigbench")),
             tasks_folder=folder,
+            bigbench=get("--bigbench"),
             device=_device(device),
             dtype=get("--dtype"),
             samples=samples,
             order=len(get("--orders").split(",")),
+            path_k=_path_k(get("--path-k")),
+            path_granularity=get("--path-granularity"),
+            max_paths=_at_least("--max-paths", get("--max-paths"), 1),
             seed=_at_least("--seed", get("--seed"), 0),
             memory_budget=_memory_budget(get("--memory-budget"), device),
-            store=Path(config.invocation_params.dir, get("--store")),
+            judge=read_endpoint(get("--judge"), get("--judge-model")),
             measure_anyway=get("--measure-anyway"),
             xfail_refuted=get("--xfail-refuted"),
         )
@@ -71,12 +96,35 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError(str(error)) from None
 
 
-def _checkpoints(names: list[str], families: list[str]) -> tuple[Checkpoint, ...]:
+def _chosen(
+    names: list[str], families: list[str]
+) -> tuple[tuple[Checkpoint, ...], dict[str, tuple[Checkpoint, ...]]]:
+    """The checkpoints to judge, each once, and the families that they make."""
     if not names and not families:
         families = list(EMBEDDED_FAMILIES)
-    found = [registry.resolve(name) for name in names]
-    found += [checkpoint for name in families for checkpoint in registry.family(name)]
-    return tuple(dict.fromkeys(found))
+    single = [registry.resolve(name) for name in names]
+    whole = {name: registry.family(name) for name in families}
+    found = dict(whole)
+    for name in registry.families() if any(checkpoint.family for checkpoint in single) else ():
+        members = tuple(c for c in registry.family(name) if c in single)
+        if len(members) > 1:
+            found.setdefault(name, members)
+    for checkpoint in single:
+        if not any(checkpoint in members for members in found.values()):
+            found[checkpoint.name] = (checkpoint,)
+    checkpoints = dict.fromkeys([*single, *(c for members in whole.values() for c in members)])
+    return tuple(checkpoints), found
+
+
+def _tasks(folder: Path | None, bigbench: str | None) -> dict[str, Task]:
+    tasks = load_tasks(folder)
+    added = load_bigbench(bigbench, folder) if bigbench else {}
+    if twice := sorted(tasks.keys() & added.keys()):
+        raise TaskError(
+            f"task={twice[0]}, but should be defined once [{folder} and --bigbench]; rename it in "
+            "tasks.toml"
+        )
+    return tasks | added
 
 
 def _device(name: str) -> str:
@@ -88,6 +136,16 @@ def _device(name: str) -> str:
             f"--device={name}, but should be a device of this machine [{reason}]; try --device cpu"
         ) from None
     return name
+
+
+def _path_k(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) for part in parts) or len({*parts}) < len(parts):
+        raise ValueError(
+            f"--path-k={text}, but should be different numbers from 1 on, such as 1,2,3 "
+            "[command line]; the first decides"
+        )
+    return tuple(map(int, parts))
 
 
 def _at_least(option: str, value: int, least: int) -> int:

@@ -7,6 +7,7 @@ plugins that are imported after it.)
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,21 @@ import pytest
 import claims
 
 if TYPE_CHECKING:
+    from ivevidence import Claim
     from ivfixtures.bench import Bench
     from ivfixtures.cells import Cell
+    from ivfixtures.published.cell import PublishedCell
+    from ivfixtures.run import Run
+    from ivfixtures.subjects import Subject
 
 DEFAULT_REPORT = "reports/claims.html"
 CLAIMS_FOLDER = Path(claims.__file__).parent
+# Claims on published numbers: files that are called so need no checkpoint, and so no torch.
+PUBLISHED_FILES = "test_published_"
 RUN_NAME = "ivclaims-run"
 DTYPES = ("float32", "bfloat16", "float16")
 ORDERS = ("1", "1,2", "1,2,3")
+GRANULARITIES = ("merged", "head")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="judge the checkpoints of this family; repeatable (default: the embedded families)",
     )
     add("--tasks", metavar="DIR", help="read tasks from this folder instead of the packaged ones")
+    add(
+        "--bigbench",
+        metavar="DIR",
+        help="add the paper's four BIG-bench tasks, from their JSON files in this folder or, if it "
+        "is `hub`, from the hub's data set tasksource/bigbench",
+    )
     add("--device", default="cpu", help="torch device (default: cpu)")
     add("--dtype", default="float32", choices=DTYPES, help="dtype of weights (default: float32)")
     add("--samples", type=int, default=100, metavar="N", help="samples a task (default: 100)")
@@ -52,6 +66,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="1,2,3",
         choices=ORDERS,
         help="sizes of the layer tuples that are patched (default: 1,2,3)",
+    )
+    add(
+        "--path-k",
+        default="1,2,3",
+        metavar="K,...",
+        help="a head passes on from the K positions it attends to most; the first K decides, the "
+        "others are shown (default: 1,2,3)",
+    )
+    add(
+        "--max-paths",
+        type=int,
+        default=2_000_000,
+        metavar="N",
+        help="draw a token's paths if it has more (default: 2000000)",
+    )
+    add(
+        "--path-granularity",
+        default=GRANULARITIES[0],
+        choices=GRANULARITIES,
+        help="an edge of a path is all heads between two positions, or a single head "
+        "(default: merged)",
     )
     add("--seed", type=int, default=0, help="seed of samples and resampling (default: 0)")
     add(
@@ -67,6 +102,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder that keeps measurements for later runs (default: .ivclaims)",
     )
     add(
+        "--judge",
+        metavar="URL",
+        help="have valid responses judged at this OpenAI-compatible endpoint, as in "
+        "http://localhost:8000/v1; its key is read from IVCLAIMS_JUDGE_KEY",
+    )
+    add("--judge-model", metavar="NAME", help="the model to ask there")
+    add(
         "--measure-anyway",
         action="store_true",
         help="measure causal claims even where the checkpoint does not solve the task",
@@ -81,19 +123,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; where claims are judged, check the options and ask for a report."""
-    config.addinivalue_line("markers", "claim(record, metrics): a claim of a paper, one cell each")
-    if not _judges_claims(config):
+    config.addinivalue_line(
+        "markers",
+        "claim(record, metrics=(None,), per='checkpoint'): a claim of a paper, judged per "
+        "checkpoint, pair, family or published",
+    )
+    named = _named_claims(config)
+    if not named:
         return
     from ivfixtures.run import Run
 
-    config.pluginmanager.register(Run(config), RUN_NAME)
+    run = Run(config)
+    if not all(name.startswith(PUBLISHED_FILES) for name in named):
+        run.options  # noqa: B018 - wrong ones are reported here, before anything is collected
+    config.pluginmanager.register(run, RUN_NAME)
     if config.option.htmlpath is None:
         config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
         config.option.self_contained_html = True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a cell of every checkpoint, task and metric of a claim."""
+    """Make the cells of a claim: one of every checkpoint, task and metric, or as it says."""
     marker = metafunc.definition.get_closest_marker("claim")
     if marker is None:
         return
@@ -104,14 +154,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             f"[{metafunc.definition.nodeid}]; run `pytest claims` or `pytest --pyargs claims`"
         )
     cells = [
-        pytest.param(
-            (checkpoint, task, metric),
-            id=f"{checkpoint.label}-{task.name}-{metric}",
-            marks=pytest.mark.xdist_group(checkpoint.label),
-        )
-        for checkpoint in run.options.checkpoints
-        for task in run.options.tasks.values()
-        for metric in marker.kwargs["metrics"]
+        pytest.param(subject, id=subject.id, marks=pytest.mark.xdist_group(subject.group))
+        for subject in run.subjects(marker)
     ]
     metafunc.parametrize("cell", cells, indirect=True)
 
@@ -123,30 +167,57 @@ def benches() -> dict[tuple[str, str], Bench]:
 
 
 @pytest.fixture
-def cell(request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]) -> Cell:
+def cell(
+    request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]
+) -> Cell | PublishedCell:
     """The cell that a claim's test judges."""
-    from ivfixtures.bench import Bench
-    from ivfixtures.cells import Cell
     from ivfixtures.run import CELL
 
     run: Any = request.config.pluginmanager.get_plugin(RUN_NAME)
-    checkpoint, task, metric = request.param
-    at = (checkpoint.label, task.name)
-    if at not in benches:
-        for other in [key for key in benches if key[0] != checkpoint.label]:
-            del benches[other]
-        benches[at] = Bench(checkpoint, task, run.options, run.store, run.show)
-    marker = request.node.get_closest_marker("claim")
-    request.node.stash[CELL] = Cell(marker.args[0], benches[at], metric, request.node.nodeid)
-    return request.node.stash[CELL]
+    node = request.node
+    claim = node.get_closest_marker("claim").args[0]
+    # The id of a file that is named outside of pytest's root folder lacks the file.
+    nodeid = f"{node.path.name}::{node.nodeid.partition('::')[2]}"
+    node.stash[CELL] = _cell(claim, request.param, benches, run, nodeid)
+    return node.stash[CELL]
 
 
-def _judges_claims(config: pytest.Config) -> bool:
-    """Whether the arguments name the folder of claims or something in it."""
+def _cell(
+    claim: Claim,
+    subject: Subject,
+    benches: dict[tuple[str, str], Bench],
+    run: Run,
+    nodeid: str,
+) -> Cell | PublishedCell:
+    if not subject.checkpoints:
+        from ivfixtures.published.cell import PublishedCell
+
+        return PublishedCell(claim, subject, nodeid, run.config.getoption("--xfail-refuted"))
+    from ivfixtures.bench import Bench
+    from ivfixtures.cells import Cell
+
+    labels = [checkpoint.label for checkpoint in subject.checkpoints]
+    for other in [key for key in benches if key[0] not in labels]:
+        del benches[other]
+    own = []
+    for checkpoint, task in product(subject.checkpoints, subject.tasks):
+        at = (checkpoint.label, task.name)
+        if at not in benches:
+            benches[at] = Bench(checkpoint, task, run.options, run.store, run.show)
+        benches[at].asked_for.clear()
+        own.append(benches[at])
+    return Cell(claim, subject, own, nodeid)
+
+
+def _named_claims(config: pytest.Config) -> list[str]:
+    """The last names, of files or folders, of the arguments that are of the folder of claims."""
+    found = []
     for argument in config.args:
         name = argument.split("::")[0]
         if config.option.pyargs and name.split(".")[0] == claims.__name__:
-            return True
-        if Path(config.invocation_params.dir, name).resolve().is_relative_to(CLAIMS_FOLDER):
-            return True
-    return False
+            found.append(name.split(".")[-1])
+            continue
+        path = Path(config.invocation_params.dir, name).resolve()
+        if path.is_relative_to(CLAIMS_FOLDER):
+            found.append(path.name)
+    return found

@@ -1,38 +1,56 @@
 """Where a cell's numbers come from, and how to get them again."""
 
+from __future__ import annotations
+
 import platform
 import shlex
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ivfixtures.bench import Bench
+if TYPE_CHECKING:
+    from ivfixtures.bench import Bench
 
 LIBRARIES = ("ivclaims", "torch", "transformers", "nnsight", "numpy", "scipy")
 
 
-def provenance(bench: Bench) -> dict[str, Any]:
-    """Digests, versions, device and dtype of a bench's measurements."""
-    options = bench.options
+def provenance(benches: Sequence[Bench]) -> dict[str, Any]:
+    """Digests, versions, device and dtype of the benches' measurements."""
+    options = benches[0].options
     return {
-        **bench.digests,
-        "task": bench.task.digest,
-        "task file": bench.task.source,
+        **_digests(benches),
         "device": options.device,
         "dtype": options.dtype,
-        "versions": {name: version(name) for name in LIBRARIES},
+        **environment(LIBRARIES),
+    }
+
+
+def environment(libraries: Sequence[str]) -> dict[str, Any]:
+    """Versions of what a cell was judged with."""
+    return {
+        "versions": {name: version(name) for name in libraries},
         "python": platform.python_version(),
         "git": _git_commit(),
     }
 
 
-def command(bench: Bench, nodeid: str) -> str:
+def command(nodeid: str, *options: str) -> str:
     """The command that judges the cell again, from any folder."""
     path, _, rest = nodeid.partition("::")
-    cell = ["--pyargs", f"claims.{Path(path).stem}::{rest}"]
-    checkpoint = ["--checkpoint", bench.checkpoint.name]
-    return shlex.join(["pytest", *cell, *checkpoint, *bench.options.arguments()])
+    return shlex.join(["pytest", "--pyargs", f"claims.{Path(path).stem}::{rest}", *options])
+
+
+def _digests(benches: Sequence[Bench]) -> dict[str, str]:
+    """The digests of each checkpoint and task, named where there are several."""
+    several = len(benches) > 1
+    found: dict[str, str] = {}
+    for bench in benches:
+        of, task = (f" {bench.checkpoint.name}", f" {bench.task.name}") if several else ("", "")
+        found |= {name + of: digest for name, digest in bench.digests.items()}
+        found |= {f"task{task}": bench.task.digest, f"task file{task}": bench.task.source}
+    return found
 
 
 def _git_commit() -> str | None:

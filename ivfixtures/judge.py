@@ -1,0 +1,74 @@
+"""The judge of instructional accuracy: a model that is asked whether a response is of its type."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ivevidence import Store
+from ivfixtures.endpoint import Endpoint
+
+# Part of every judgement's key: raise it when the prompt or the reading of replies changes.
+VERSION = 1
+
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_DECISION = re.compile(r"\W*(yes|no)\b\s*(?:[^\w\s-].*)?", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a response is of the right type, what the judge said, and the stored digest."""
+
+    valid: bool
+    reply: str
+    digest: str
+
+
+def judge_prompt(response_type: str, instruction: str, answer: str) -> str:
+    """The question to the judge.
+
+    Source: Table 19 (appendix C), with straight quotes for the typeset ones.
+    """
+    return (
+        "You will be given a task instruction and an answer someone wrote in response. Regardless "
+        f"of whether the answer is correct, determine whether the answer is {response_type}. "
+        f"Output either 'yes' or 'no'. Instruction: '{instruction}' Answer: '{answer}'. "
+        "Your decision:"
+    )
+
+
+def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
+    """The decision on one prompt, asked for once and then read from the store.
+
+    Raises: JudgeError, if there is no clear decision; nothing is stored then.
+    """
+    key = {
+        "method": "judge",
+        "method_version": VERSION,
+        "host": endpoint.host,
+        "model": endpoint.model,
+        "prompt": prompt,
+    }
+
+    def compute() -> tuple[dict[str, Any], dict[str, Any]]:
+        reply = endpoint.complete(prompt)
+        decision = read_decision(reply)
+        if decision is None:
+            answer = prompt.rpartition(" Answer: ")[2].removesuffix(". Your decision:")
+            remedy = "choose another --judge-model, or leave out --judge"
+            raise endpoint.error(f"reply on {answer}", repr(reply), "yes or no", remedy)
+        return {}, {"reply": reply, "valid": decision}
+
+    found = store.measure(key, compute)
+    return Judgement(found.info["valid"], found.info["reply"], found.digest)
+
+
+def read_decision(reply: str) -> bool | None:
+    """Whether a reply says yes (True) or no (False); None where it is not clear.
+
+    It is clear if the word stands alone, or before a punctuation mark and without the other word
+    anywhere. Thoughts in <think> tags do not count.
+    """
+    said = _THOUGHTS.sub("", reply)
+    found = _DECISION.fullmatch(said)
+    words = {word.lower() for word in re.findall(r"\b(?:yes|no)\b", said, re.IGNORECASE)}
+    return found[1].lower() == "yes" if found and len(words) == 1 else None

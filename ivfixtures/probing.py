@@ -1,0 +1,226 @@
+"""The probes of a checkpoint: T_inst residuals of every task's rephrasings, measured once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+
+from ivevidence import Measurement
+from ivfixtures.bench import Bench
+from ivfixtures.options import Options
+from ivfixtures.tasks import normalize_answer
+from ivmethods.probes import (
+    Leak,
+    OneAgainstRest,
+    Probe,
+    grouped_folds,
+    held_out,
+    one_against_rest,
+    probe,
+    released_probe,
+    word_counts,
+)
+from ivmethods.prompts import token_texts, tokenize_source
+from ivmethods.recording import record_sources
+from ivmethods.separability import dimensions, lda_plane, linearly_separable
+
+# Part of both measurements' keys: raise it when their numbers change.
+VERSION = 1
+MOST_REPHRASINGS = 200  # a task, section 5.1
+FOLDS = 5
+RANDOM_LABELINGS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Rephrasings:
+    """The rephrasings of all tasks that have any.
+
+    labels: index of each one's task. groups: equal for the same instruction, whatever its case,
+    spaces and final punctuation.
+    """
+
+    tasks: tuple[str, ...]
+    texts: tuple[str, ...]
+    labels: Integer[np.ndarray, " sample"]
+    groups: Integer[np.ndarray, " sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """What tells the rephrasings' tasks apart on one checkpoint, all of it held out.
+
+    by_words, by_input: predictions from the words alone and from the layer-0 input. shuffled: of
+    `shuffled_labels`, from every layer. separable: whether a hyperplane separates a task from
+    the others, stream 0 being the layer-0 input. dimensions: how many the samples span.
+    random_separable: of RANDOM_LABELINGS at the usual layer. plane: LDA there, fitted on
+    `is_fitted`; plane_accuracy: that of every layer's plane on the other half. tokens: T_inst.
+    """
+
+    rephrasings: Rephrasings
+    probe: Probe
+    shuffled: Integer[np.ndarray, "layer sample"]
+    shuffled_labels: Integer[np.ndarray, " sample"]
+    by_words: Integer[np.ndarray, " sample"]
+    by_input: Integer[np.ndarray, " sample"]
+    separable: Bool[np.ndarray, "stream task"]
+    dimensions: Integer[np.ndarray, " stream"]
+    random_separable: int
+    plane: Float[np.ndarray, "sample 2"]
+    is_fitted: Bool[np.ndarray, " sample"]
+    plane_accuracy: Float[np.ndarray, " layer"]
+    released: Leak
+    tokens: tuple[str, ...]
+
+    def found(self, task: str) -> OneAgainstRest:
+        """How the probe tells one task from the others."""
+        labels = self.rephrasings.labels
+        return one_against_rest(self.probe.predicted, labels, self._index(task))
+
+    def controls(self, task: str) -> Mapping[str, OneAgainstRest]:
+        """How each control does."""
+        labels, index = self.rephrasings.labels, self._index(task)
+        return {
+            "bag of words": one_against_rest(self.by_words, labels, index),
+            "layer-0 input": one_against_rest(self.by_input, labels, index),
+            "shuffled labels": one_against_rest(
+                self.probe.at_chosen(self.shuffled), self.shuffled_labels, index
+            ),
+        }
+
+    def _index(self, task: str) -> int:
+        return self.rephrasings.tasks.index(task)
+
+
+def lacking(bench: Bench) -> str | None:
+    """Why the bench's task cannot be probed, if it cannot."""
+    name = bench.task.name
+    if not bench.task.rephrasings:
+        file = f"varied_instructions/{name}_rephrased.csv"
+        return f"{name} has no rephrasings: add {file} to the folder of the tasks"
+    if not any(task.rephrasings for task in bench.options.tasks.values() if task.name != name):
+        return f"no other task has rephrasings that those of {name} could be told from"
+    return None
+
+
+def rephrasings(options: Options) -> Rephrasings:
+    """The rephrasings of a run's tasks, at most 200 a task, drawn by the run's seed."""
+    drawn = {}
+    for task in options.tasks.values():
+        order = np.random.default_rng(options.seed).permutation(len(task.rephrasings))
+        drawn[task.name] = [task.rephrasings[i] for i in sorted(order[:MOST_REPHRASINGS])]
+    drawn = {name: texts for name, texts in drawn.items() if texts}
+    texts = tuple(text for some in drawn.values() for text in some)
+    labels = np.repeat(np.arange(len(drawn)), [len(some) for some in drawn.values()])
+    groups = np.unique([normalize_answer(text) for text in texts], return_inverse=True)[1]
+    return Rephrasings(tuple(drawn), texts, labels, groups)
+
+
+def probes(bench: Bench) -> Probes:
+    """The probes of a bench's checkpoint.
+
+    They are the checkpoint's, whatever the bench's task: their key names weights, tokenizer and the
+    rephrasings of all tasks, so that every task's cell reads the same measurement. The residuals
+    are a measurement of their own, for they alone need the model.
+    """
+    some, seed = rephrasings(bench.options), bench.options.seed
+
+    def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        recorded = _residuals(bench, some.texts)
+        bench.progress(f"{bench.checkpoint.name}: probing {len(some.texts)} rephrasings")
+        arrays, info = _measured(recorded.arrays["streams"], some, seed)
+        return arrays, {**info, "tokens": recorded.info["tokens"]}
+
+    parameters = {
+        "instructions": [
+            [text for text, label in zip(some.texts, some.labels, strict=True) if label == k]
+            for k in range(len(some.tasks))
+        ],
+        "folds": FOLDS,
+        "random labelings": RANDOM_LABELINGS,
+        "seed": seed,
+    }
+    found = _of_checkpoint(bench, "probes", parameters, compute)
+    bench.asked_for["probes"] = found.digest
+    arrays: dict[str, Any] = dict(found.arrays)
+    return Probes(
+        rephrasings=some,
+        probe=Probe(*(arrays.pop(part) for part in ("by_layer", "chosen", "folds"))),
+        **arrays,
+        random_separable=found.info["random_separable"],
+        released=Leak(**found.info["released"]),
+        tokens=tuple(found.info["tokens"]),
+    )
+
+
+def _residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
+    """The layer-0 input and the residuals after every block, at T_inst of each text."""
+
+    def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        tokenizer = bench.model.tokenizer
+        sources = [tokenize_source(tokenizer, text) for text in texts]
+        streams = record_sources(
+            bench.model,
+            sources,
+            progress=lambda done: bench.progress(
+                f"{bench.checkpoint.name}: residuals of {done}/{len(texts)} rephrasings"
+            ),
+        )
+        tokens = [token_texts(tokenizer, (s.ids[s.position],))[0] for s in sources]
+        return {"streams": streams.numpy()}, {"tokens": tokens}
+
+    return _of_checkpoint(bench, "instruction residuals", {"texts": list(texts)}, compute)
+
+
+def _of_checkpoint(
+    bench: Bench,
+    method: str,
+    parameters: Mapping[str, Any],
+    compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
+) -> Measurement:
+    key = {
+        **bench.digests,
+        "method": method,
+        "method_version": VERSION,
+        "parameters": dict(parameters),
+        "dtype": bench.options.dtype,
+    }
+    return bench.store.measure(key, compute)
+
+
+def _measured(
+    streams: Float[np.ndarray, "stream sample d_model"], some: Rephrasings, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    layers, labels, groups = streams[1:], some.labels, some.groups
+    generator = np.random.default_rng(seed)
+    folds = grouped_folds(labels, groups, folds=FOLDS, seed=seed)
+    shuffled_labels = generator.permutation(labels)
+    found = probe(layers, labels, folds)
+    usual = found.usual_layer
+    is_fitted = grouped_folds(labels, groups, folds=2, seed=seed) == 0
+    planes = [lda_plane(layer, labels, is_fitted) for layer in layers]
+    labelings = [generator.permutation(labels == 0) for _ in range(RANDOM_LABELINGS)]
+    arrays = {
+        "by_layer": found.by_layer,
+        "chosen": found.chosen,
+        "folds": folds,
+        "shuffled": np.stack([held_out(layer, shuffled_labels, folds) for layer in layers]),
+        "shuffled_labels": shuffled_labels,
+        "by_words": held_out(word_counts(some.texts), labels, folds, standardized=False),
+        "by_input": held_out(streams[0], labels, folds),
+        "separable": np.array(
+            [
+                [linearly_separable(stream, labels == k) for k in range(len(some.tasks))]
+                for stream in streams
+            ]
+        ),
+        "dimensions": np.array([dimensions(stream) for stream in streams]),
+        "plane": planes[usual].points,
+        "is_fitted": is_fitted,
+        "plane_accuracy": np.array([plane.accuracy for plane in planes]),
+    }
+    return arrays, {
+        "released": vars(released_probe(layers, labels, groups, seed=seed)),
+        "random_separable": sum(linearly_separable(layers[usual], one) for one in labelings),
+    }

@@ -1,0 +1,62 @@
+"""A cell on published numbers: nothing is measured, so it needs no checkpoint."""
+
+import time
+from collections.abc import Sequence
+
+from ivevidence import CellRecord, Claim, Decision, Figure, Table
+from ivfixtures.provenance import command, environment
+from ivfixtures.published.audit import SAMPLES
+from ivfixtures.published.files import file_digests
+from ivfixtures.subjects import Subject
+from ivfixtures.verdicts import tell_pytest
+
+LIBRARIES = ("ivclaims", "numpy", "scipy")
+SOURCE = "arXiv:2602.07930v2 (CC BY 4.0), as packaged in ivfixtures/published/data"
+
+
+class PublishedCell:
+    """What the test of a claim on published numbers is given: which of them, and how to conclude.
+
+    model: whose numbers; None where the cell is about all models and tasks.
+    """
+
+    def __init__(self, claim: Claim, subject: Subject, nodeid: str, xfail_refuted: bool) -> None:
+        self.claim, self.subject, self.nodeid = claim, subject, nodeid
+        self.model, self.task = subject.model, subject.task
+        self.record: CellRecord | None = None
+        self._xfail_refuted = xfail_refuted
+        self._start = time.perf_counter()
+
+    def conclude(
+        self,
+        decision: Decision,
+        *,
+        figures: Sequence[Figure] = (),
+        tables: Sequence[Table] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Keep the evidence and let pytest hear the verdict, as `Cell.conclude` does."""
+        self.record = CellRecord(
+            claim=self.claim,
+            checkpoint=self.subject.name,
+            family=self.subject.family,
+            stage=self.subject.stage,
+            task=self.subject.task,
+            metric=self.subject.metric,
+            decision=decision,
+            figures=tuple(figures),
+            tables=tuple(tables),
+            notes=tuple(notes),
+            parameters={"samples": SAMPLES, **self._model()},
+            provenance={
+                "source": SOURCE,
+                **{f"SHA-256 of {name}": digest for name, digest in file_digests().items()},
+                **environment(LIBRARIES),
+                "seconds": time.perf_counter() - self._start,
+            },
+            command=command(self.nodeid),
+        )
+        tell_pytest(decision, xfail_refuted=self._xfail_refuted)
+
+    def _model(self) -> dict[str, str]:
+        return {"model of the paper": self.model.hub_id} if self.model else {}

@@ -1,0 +1,150 @@
+"""What the cells of a claim are about: checkpoints, pairs of tasks, families, published numbers."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ivevidence import read_evidence
+from ivfixtures.checkpoints import Checkpoint, CheckpointError, family, resolve
+from ivfixtures.options import _chosen
+from ivfixtures.subjects import measured_subjects, published_subjects
+
+
+def task(name, contrast=None):
+    return SimpleNamespace(name=name, contrast=contrast)
+
+
+A, B, C, D = (task(*pair) for pair in (("a", "c"), ("b", None), ("c", "a"), ("d", "d")))
+BASE, SFT = (Checkpoint(f"m-{stage}", f"/m/{stage}", stage, "m") for stage in ("base", "sft"))
+OTHER = Checkpoint("org/other", "org/other", "unknown", None)
+OPTIONS = SimpleNamespace(
+    checkpoints=(BASE, SFT, OTHER),
+    families={"m": (BASE, SFT), "org/other": (OTHER,)},
+    tasks={one.name: one for one in (A, B, C)},
+)
+
+
+def test_a_cell_for_every_checkpoint_task_and_metric():
+    found = measured_subjects("checkpoint", ("rr", "logit"), OPTIONS)
+    assert [(s.name, s.task, s.metric) for s in found] == [
+        (c.name, t, m) for c in OPTIONS.checkpoints for t in "abc" for m in ("rr", "logit")
+    ]
+    assert all((s.checkpoints, len(s.tasks)) == ((c,), 1) for s in found for c in s.checkpoints)
+    assert found[0].selection == ("--checkpoint", "m-base")
+    assert len({s.id for s in found}) == len(found)
+    assert found[-1].id.endswith("-c-logit")
+
+
+def test_a_pair_of_tasks_is_judged_once():
+    found = measured_subjects("pair", (None,), OPTIONS)
+    assert [(s.name, s.task, s.metric) for s in found] == [
+        (c.name, "a/c", None) for c in OPTIONS.checkpoints
+    ]
+    assert found[0].tasks == (A, C)
+
+
+def test_a_family_is_one_cell_and_a_checkpoint_alone_is_a_family_of_its_own():
+    found = measured_subjects("family", (None,), OPTIONS)
+    assert [(s.name, s.family, s.stage, s.task) for s in found] == [
+        *(("m", "m", "base, sft", t) for t in "abc"),
+        *(("org/other", None, "unknown", t) for t in "abc"),
+    ]
+    assert found[0].checkpoints == (BASE, SFT)
+    assert found[0].selection == ("--checkpoint", "m-base", "--checkpoint", "m-sft")
+    assert found[0].group == SFT.label
+    assert found[-1].id == "org--other-c"
+
+
+def test_an_unknown_kind_of_cell_is_one_line():
+    with pytest.raises(ValueError, match="per='model', but should be one of checkpoint, pair"):
+        measured_subjects("model", (None,), OPTIONS)
+
+
+def test_published_numbers_make_a_cell_for_all_and_one_a_column():
+    whole, *columns = published_subjects()
+    assert (whole.model, whole.checkpoints, whole.task) == (None, (), "all")
+    assert len(columns) == 48
+    assert len({(s.model, s.task) for s in columns}) == 48
+    assert all(s.name == s.model.name and not s.checkpoints for s in columns)
+
+
+TINY, PLANTED = family("tiny-olmo2"), family("tiny-olmo2-planted")
+
+
+@pytest.mark.parametrize(
+    ("names", "families", "expected"),
+    [
+        ([], [], {"tiny-olmo2": TINY, "tiny-olmo2-planted": PLANTED}),
+        ([], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
+        (["tiny-olmo2-sft"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
+        (["tiny-olmo2-sft", "tiny-olmo2-dpo"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
+        (["tiny-olmo2-sft"], [], {"tiny-olmo2-sft": TINY[1:2]}),
+        (["tiny-olmo2-dpo", "tiny-olmo2-sft"], [], {"tiny-olmo2": TINY[1:]}),
+        ([c.name for c in PLANTED], [], {"tiny-olmo2-planted": PLANTED}),
+        (["org/x", "org/y"], [], {"org/x": (resolve("org/x"),), "org/y": (resolve("org/y"),)}),
+    ],
+)
+def test_checkpoints_named_singly_make_the_families_they_belong_to(names, families, expected):
+    checkpoints, found = _chosen(names, families)
+    assert found == expected
+    members = [checkpoint for group in expected.values() for checkpoint in group]
+    assert {*checkpoints} == {*members}
+    assert len(checkpoints) == len({*checkpoints})
+
+
+def test_an_unknown_family_is_one_line():
+    with pytest.raises(CheckpointError, match="family='olmo'"):
+        _chosen([], ["olmo"])
+
+
+CLAIMS = """
+import pytest
+from ivevidence import Claim, Decision
+
+def claim(name):
+    return Claim(name, name, "a paper", "1", "so it is", "what", "how")
+
+@pytest.mark.claim(claim("of-families"), per="family")
+def test_families(cell):
+    cell.require_competence()
+    parts = [(part.bench.checkpoint.name, int(part.exact.sum())) for part in cell.parts]
+    cell.conclude(Decision("supported", str(parts)))
+
+@pytest.mark.claim(claim("of-pairs"), per="pair", metrics=("logit",))
+def test_pairs(cell):
+    parts = [(part.bench.task.name, part.metric) for part in cell.parts]
+    cell.conclude(Decision("supported", str(parts)))
+"""
+
+
+def test_cells_of_several_benches_have_a_part_for_each(pytester):
+    path = pytester.makepyfile(test_made_up=CLAIMS)
+    pytester.runpytest_inprocess(
+        *("--pyargs", "claims.test_localization", str(path), "-k", "families or pairs"),
+        *("--checkpoint", "tiny-olmo2-sft", "--checkpoint", "tiny-olmo2-dpo", "--samples", "4"),
+        *("--measure-anyway", "-p", "no:cacheprovider"),
+    ).assert_outcomes(passed=4 + 4, deselected=8)
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    families, pairs = evidence.cells[:4], evidence.cells[4:]
+    assert [cell.task for cell in families] == ["adj_comp", "adj_ant", "anim_color", "can_fly"]
+    assert {cell.checkpoint for cell in families} == {"tiny-olmo2"}
+    assert {cell.stage for cell in families} == {"sft, dpo"}
+    first = families[0]
+    assert first.decision.reason.startswith("[('tiny-olmo2-sft', ")
+    assert "('tiny-olmo2-dpo', " in first.decision.reason
+    assert "weights tiny-olmo2-dpo" in first.provenance
+    assert set(first.measurements) == {
+        "tiny-olmo2-sft, adj_comp: behaviour",
+        "tiny-olmo2-dpo, adj_comp: behaviour",
+    }
+    assert [table.title for table in first.tables] == [
+        "tiny-olmo2-sft, adj_comp: Behaviour",
+        "tiny-olmo2-dpo, adj_comp: Behaviour",
+    ]
+    assert "--checkpoint tiny-olmo2-sft --checkpoint tiny-olmo2-dpo" in first.command
+    assert [(cell.checkpoint, cell.task, cell.metric) for cell in pairs] == [
+        (f"tiny-olmo2-{stage}", task, "logit")
+        for stage in ("sft", "dpo")
+        for task in ("adj_comp/adj_ant", "anim_color/can_fly")
+    ]
+    assert pairs[0].decision.reason == "[('adj_comp', 'logit'), ('adj_ant', 'logit')]"

@@ -1,0 +1,137 @@
+"""Path measurements of a checkpoint: what is traced, stored, aligned and refused."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ivevidence import Store
+from ivfixtures import traces
+from ivfixtures.bench import Bench, CheckpointRefusedError
+from ivfixtures.checkpoints import resolve
+from ivfixtures.columns import QUERY, columns
+from ivfixtures.path_views import path_counts, prompt_columns
+from ivfixtures.tasks import load_tasks
+from ivmethods.layouts import weights_of
+from ivmethods.linear_maps import linear_forms
+from ivmethods.path_graph import path_graph
+from ivmethods.paths import trace_paths
+
+tokens = st.lists(st.integers(0, 3), min_size=1, max_size=4)
+
+
+@given(st.lists(tokens, min_size=1, max_size=5), tokens, tokens)
+def test_columns_hold_every_position_once_and_common_tokens_alone(queries, before, after):
+    rows = [[9, 9, *before, *query, *after] for query in queries]
+    aligned = columns(rows, [str(token) for token in rows[0]], first=1, t_inst=1, sub=None)
+    for row, positions in zip(rows, aligned.positions, strict=True):
+        assert [p for column in positions for p in column] == list(range(1, len(row)))
+        assert len(positions) == len(aligned.labels)
+    for c, label in enumerate(aligned.labels):
+        cells = [[row[p] for p in at[c]] for row, at in zip(rows, aligned.positions, strict=True)]
+        assert all(cells)
+        if label != QUERY:
+            assert [[int(label)]] * len(rows) == cells
+    assert aligned.labels[aligned.t_inst] == "9"
+
+
+def test_values_of_a_query_of_several_tokens_are_combined():
+    aligned = columns([[5, 1, 7], [5, 1, 2, 7]], list("abc"), first=0, t_inst=0, sub=None)
+    values = np.array([[1.0, 2, 3, np.nan], [4, 5, 6, 7]])
+    assert aligned.labels == ("a", QUERY, "c")
+    assert aligned.gather(values, np.sum).tolist() == [[1, 2, 3], [4, 11, 7]]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+
+    def bench(task="adj_ant", *, samples=6, checkpoint="tiny-olmo2-sft", **options):
+        defaults = {"seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": 2**28}
+        defaults |= {"path_granularity": "merged", "max_paths": 10**6, "path_k": (1, 2)}
+        options = SimpleNamespace(samples=samples, **(defaults | options))
+        return Bench(resolve(checkpoint), load_tasks()[task], options, store, lambda _: None)
+
+    return bench
+
+
+def test_what_is_stored_is_what_tracing_a_sample_alone_finds(make):
+    bench = make()
+    found = traces.traced(bench, 2)
+    weights = weights_of(bench.model)
+    for i, sample in enumerate(bench.samples()):
+        (form,) = linear_forms(bench.model, [sample.instructed], weights=weights)
+        starts = range(sample.t_inst - 1, len(sample.instructed))
+        answers = torch.tensor([sample.answer, sample.contrast or 0])
+        alone = trace_paths(form, path_graph(form, k=2), starts, answers, memory_budget=2**28)
+        n = len(starts)
+        assert found.totals[i, :n].tolist() == list(alone.totals)
+        assert np.array_equal(found.hits[i, :n, :2], alone.hits)
+        np.testing.assert_allclose(found.uses[i, :n], alone.uses, rtol=1e-6)
+        assert np.isnan(found.totals[i, n:]).all()
+    before = bench.store.measured
+    again = traces.traced(make(), 2)
+    assert bench.store.measured == before
+    assert np.array_equal(again.uses, found.uses, equal_nan=True)
+
+
+def test_a_random_token_ranks_high_by_chance_and_the_answer_more_often(make):
+    counts = path_counts(make(samples=40), 1)
+    chance = 99 / 2048
+    random = np.nanmean(counts.shares(2), axis=1)
+    error = random.std(ddof=1) / np.sqrt(len(random))
+    assert abs(random.mean() - chance) < 4 * error
+    assert np.nanmean(counts.shares(0)) > 2 * chance
+
+
+def test_attribution_sums_to_the_logit_of_the_instructed_run(make):
+    bench = make()
+    found = traces.attributed(bench)
+    logits = bench.runs()["instructed"][1]  # METRICS: logit
+    total = np.nansum(found.tokens, axis=1) + found.biases
+    np.testing.assert_allclose(total, logits, rtol=1e-3)
+    assert found.completeness < 1e-5
+
+
+def test_the_sub_instruction_ends_before_the_instruction(make):
+    bench = make("can_fly")
+    aligned = prompt_columns(bench, 0)
+    assert aligned.labels[aligned.sub] == aligned.labels[aligned.t_inst] == "."
+    assert aligned.sub < aligned.t_inst
+    assert traces.traced(bench, 1).first == aligned.sub - 1
+    assert prompt_columns(make("adj_ant"), 0).sub is None
+
+
+def test_more_paths_than_allowed_are_drawn_and_estimated(make, monkeypatch):
+    monkeypatch.setattr("ivmethods.paths.DRAWS", 100)
+    exact, drawn = path_counts(make(), 3), path_counts(make(max_paths=30), 3)
+    assert not exact.drawn.any()
+    assert drawn.drawn[drawn.columns.t_inst]
+    assert np.array_equal(exact.totals, drawn.totals)
+    t_inst = exact.columns.t_inst
+    assert drawn.high[:, t_inst].mean() == pytest.approx(exact.high[:, t_inst].mean(), rel=0.25)
+
+
+def test_released_semantics_has_answers_and_epsilon_of_its_own(make):
+    equation, released = (traces.traced(make(), 1, s) for s in ("equation", "released"))
+    assert np.array_equal(equation.totals, released.totals, equal_nan=True)
+    assert not np.array_equal(equation.hits, released.hits, equal_nan=True)
+
+
+def test_an_incomplete_linear_form_is_refused(make, monkeypatch):
+    monkeypatch.setattr(traces, "LARGEST_INCOMPLETENESS", 0.0)
+    with pytest.raises(CheckpointRefusedError, match=r"^completeness=.*but should be at most 0"):
+        traces.traced(make(), 1)
+
+
+def test_a_missing_contrast_has_no_hits(make):
+    bench = make("anim_color", samples=7)
+    samples = bench.samples()
+    samples[2] = replace(samples[2], contrast=None)
+    found = traces.traced(bench, 1)
+    assert np.isnan(found.hits[2, :3, 1]).all()
+    assert np.isfinite(found.hits[2, :3, [0, 2]]).all()
