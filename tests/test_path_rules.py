@@ -1,0 +1,538 @@
+"""False positives and power of the rules on paths and heads, measured on simulated worlds.
+
+As in `test_decision_rules`: strictly inside the null at most 5 % of the runs are `supported`, on a
+threshold at most 7 %.
+"""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claims import test_active_layers as active_layers
+from claims import test_head_sharing as head_sharing
+from claims import test_tinst_path_dominance as dominance
+from ivmethods import relative_lead
+from ivmethods.bootstrap import bootstrap
+from ivmethods.relative_lead import relative_leads
+from ivmethods.statistics import sign_flip_p
+from ivmethods.sweep import layer_tuples
+from tests.test_decision_rules import LEVEL, ON_THRESHOLD, PAPER, RUNS, halves
+
+FAR = 0.8
+
+
+# ---------------------------------------------------------------------------- T_inst path dominance
+
+
+def path_counts(generator, leads, *, n=100, sd=1.0, sd_own=None, rho=0.5, none=0.0):
+    """Log-normal numbers of paths of T_inst and of a rival a lead, correlated over samples.
+
+    none: share of samples on which a token has no high-ranking path.
+    """
+    leads = np.asarray(leads)
+    scatter = np.r_[sd if sd_own is None else sd_own, np.full(len(leads), sd)]
+    shared, own = generator.normal(size=(n, 1)), generator.normal(size=(n, len(scatter)))
+    z = scatter * (np.sqrt(rho) * shared + np.sqrt(1 - rho) * own)
+    counts = 50 * np.r_[1, (1 - leads) / (1 + leads)] * np.exp(z - scatter**2 / 2) / (1 - none)
+    counts[generator.random(counts.shape) < none] = 0
+    return counts
+
+
+def judge_counts(counts, *, seed=0, resamples=200, **options):
+    names = [f"rival {i}" for i in range(1, counts.shape[1])]
+    return dominance.decide(
+        own=counts[:, 0],
+        rivals=counts[:, 1:],
+        names=names,
+        resamples=resamples,
+        seed=seed,
+        **options,
+    )
+
+
+def count_verdicts(*leads, runs=RUNS, **world):
+    generator = np.random.default_rng(0)
+    decisions = (
+        judge_counts(path_counts(generator, leads, **world), seed=seed) for seed in range(runs)
+    )
+    return Counter(decision.verdict for decision in decisions)
+
+
+def test_one_rival_with_as_many_paths_is_enough_against_dominance():
+    assert count_verdicts(0.0, FAR)["supported"] <= LEVEL * RUNS
+
+
+ALIKE = [
+    {},
+    {"sd": 2.0},
+    {"sd": 1.5, "n": 50},
+    {"none": 0.8},
+    {"sd": 0.2, "rho": 0.9},
+]
+
+
+@pytest.mark.parametrize(
+    "world", ALIKE, ids=["heavy", "heavier", "50 samples", "mostly none", "light"]
+)
+def test_leads_on_the_threshold_are_supported_or_refuted_in_five_of_a_hundred(world):
+    verdicts = count_verdicts(0.05, **world)
+    assert verdicts["supported"] <= ON_THRESHOLD * RUNS
+    assert verdicts["refuted"] <= ON_THRESHOLD * RUNS
+
+
+def test_several_leads_on_the_threshold_share_the_error_of_refuting():
+    verdicts = count_verdicts(0.05, 0.05, 0.05)
+    assert verdicts["supported"] <= LEVEL * RUNS
+    assert verdicts["refuted"] <= LEVEL * RUNS
+
+
+@pytest.mark.parametrize(
+    ("lead", "world"), [(0.2, {"sd": 0.5}), (0.3, {"rho": 0.8}), (0.5, {"none": 0.3})]
+)
+def test_clear_leads_over_all_rivals_are_found(lead, world):
+    verdicts = count_verdicts(lead, lead, lead, runs=200, **world)
+    assert verdicts["supported"] >= 0.9 * 200
+    assert verdicts["refuted"] == 0
+
+
+def test_a_rival_with_more_paths_refutes():
+    assert count_verdicts(-0.3, FAR, runs=100)["refuted"] >= 90
+
+
+def test_tokens_without_any_high_ranking_path_are_inconclusive():
+    decision = judge_counts(np.zeros((40, 3)))
+    assert (decision.verdict, decision.criteria) == ("inconclusive", ())
+    assert decision.reason == "no high-ranking path from any of these tokens on 40 samples"
+
+
+def test_all_or_no_paths_are_decisive():
+    only = np.tile([5.0, 0.0], (40, 1))
+    decision = judge_counts(only)
+    assert decision.verdict == "supported"
+    assert (decision.criteria[0].low, decision.criteria[0].estimate) == (1, 1)
+    assert judge_counts(only[:, ::-1]).verdict == "refuted"
+    assert judge_counts(np.tile([5.0, 5.0], (40, 1))).verdict == "refuted"
+
+
+def test_the_closest_rival_comes_first():
+    counts = path_counts(np.random.default_rng(0), [0.7, 0.3, 0.5], sd=0.3)
+    decision = judge_counts(counts)
+    names = [criterion.name for criterion in decision.criteria]
+    assert names == [f"relative lead over rival {i}" for i in (2, 3, 1)]
+    assert decision.verdict == "supported"
+
+
+def test_samples_without_any_path_are_dropped():
+    counts = path_counts(np.random.default_rng(0), [0.3, 0.3])
+    with_gaps = counts.copy()
+    with_gaps[3, 0] = with_gaps[7, 2] = np.nan
+    kept = np.delete(counts, [3, 7], axis=0)
+    assert judge_counts(with_gaps).criteria == judge_counts(kept).criteria
+    nothing = judge_counts(np.full((5, 2), np.nan))
+    assert nothing.reason.endswith("on 0 samples")
+
+
+def test_the_discovery_half_picks_the_token_and_then_has_no_say():
+    generator = np.random.default_rng(0)
+    is_discovery = halves(generator, 60)
+    candidates = np.where(is_discovery[:, None], [1.0, 2.0], [9.0, 0.0])
+    candidates[np.flatnonzero(is_discovery)[0]] = [np.nan, 0]
+    assert dominance.discover(candidates, is_discovery=is_discovery) == 1
+    assert dominance.discover(candidates, is_discovery=~is_discovery) == 0
+    assert dominance.discover(np.ones((60, 2)), is_discovery=is_discovery) == 0
+    assert dominance.discover(np.full((60, 2), np.nan), is_discovery=is_discovery) == 0
+    counts = path_counts(generator, [0.2, 0.4], n=60)
+    before = judge_counts(counts, is_discovery=is_discovery)
+    assert before.criteria[0].n == 30
+    counts[is_discovery] = 1000 * generator.random(size=(30, 3))
+    assert judge_counts(counts, is_discovery=is_discovery) == before
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(8, 12))
+def test_bounds_of_a_lead_are_where_its_sign_flip_test_turns(seed, n):
+    generator = np.random.default_rng(seed)
+    own, rival = generator.exponential(size=(2, n))
+    found = relative_leads(own, rival[:, None], resamples=20_000, seed=seed)[0]
+    for bound, side in ((found.low, 1), (found.high, -1)):
+        # A little further out than the bound (bootstrap bounds may be wider): no longer excluded.
+        outside = np.clip(bound - side * 0.02, -1, 1)
+        p = sign_flip_p(side * (own * (1 - outside) - rival * (1 + outside)), seed=0)
+        assert p <= 0.06
+
+
+def test_relative_leads_are_paired_and_can_be_stricter_above():
+    generator = np.random.default_rng(0)
+    counts = path_counts(generator, [0.1], sd=0.5, rho=0.95)
+    paired = relative_leads(counts[:, 0], counts[:, 1:], resamples=999)[0]
+    shuffled = relative_leads(counts[:, 0], generator.permutation(counts[:, 1:]), resamples=999)[0]
+    assert shuffled.estimate == pytest.approx(paired.estimate)
+    assert shuffled.high - shuffled.low > 2 * (paired.high - paired.low)
+    stricter = relative_leads(counts[:, 0], counts[:, 1:], resamples=999, alpha_high=0.01)[0]
+    assert (stricter.low, stricter.high > paired.high) == (paired.low, True)
+
+
+@pytest.mark.parametrize("sd_own", [0.1, 0.5, 1.5])
+def test_bounds_of_a_lead_are_at_least_as_wide_as_those_of_the_bootstrap(sd_own):
+    counts = path_counts(np.random.default_rng(0), [0.1], sd=0.5, sd_own=sd_own)
+    own, rival = counts.T
+    found = relative_leads(own, counts[:, 1:], resamples=999, alpha_high=0.01)[0]
+    alone = bootstrap(
+        relative_lead._relative_lead,
+        own,
+        rival,
+        smooth=True,
+        resamples=999,
+        seed=0,
+        alpha_high=0.01,
+    )
+    assert found.low <= alone.low
+    assert found.high >= alone.high
+    assert found.estimate == alone.estimate == pytest.approx((own - rival).sum() / counts.sum())
+
+
+def test_bounds_of_a_lead_are_infinite_where_samples_cannot_give_them():
+    counts = path_counts(np.random.default_rng(0), [0.1], n=3)
+    few = relative_leads(counts[:, 0], counts[:, 1:], resamples=999)[0]
+    assert (few.low, few.high) == (-math.inf, math.inf)
+    with_paths = np.r_[counts, np.zeros((60, 2))]
+    rare = relative_leads(with_paths[:, 0], with_paths[:, 1:], resamples=999)[0]
+    assert (rare.low, rare.high) == (-math.inf, math.inf)
+
+
+# ------------------------------------------------------------------------------------- head sharing
+
+EARLY, LATE = 4, 8  # heads of the first fifth and of the last third of 6 layers of 4 heads
+
+
+def two_activities(generator, own, contrast, *, n=100, spread=5.0):
+    """Activity of two tasks on 6 layers of 4 heads (or 16 of 16), given the groups' means."""
+    layers, heads = (6, 4) if len(own) == EARLY + LATE else (16, 16)
+    found = []
+    for means in (own, contrast):
+        early = len(means) // 3
+        mean = np.full((layers, heads), 0.3)
+        mean.ravel()[:early] = means[:early]
+        mean.ravel()[-2 * early :] = means[early:]
+        mean = np.clip(mean, 0.001, 0.999)
+        found.append(generator.beta(spread * mean, spread * (1 - mean), (n, layers, heads)))
+    return found
+
+
+def sharing_verdicts(draw, *, runs=RUNS, **world):
+    generator = np.random.default_rng(0)
+    decisions = []
+    for _ in range(runs):
+        own, contrast = two_activities(generator, *draw(generator), **world)
+        decisions.append(head_sharing.decide(own=own, contrast=contrast))
+    return Counter(decision.verdict for decision in decisions)
+
+
+def alternating(size, *values):
+    return np.resize(values, size)
+
+
+def same(late):
+    """Both tasks have the same mean activities, clear ones in the early layers."""
+    means = np.r_[alternating(EARLY, 0.5, 0.0), late]
+    return lambda generator: (means, means)
+
+
+def one_close(near):
+    """The same active heads in both tasks; in one of them the late heads are close to 0.1."""
+    contrast = np.r_[alternating(EARLY, 0.5, 0.0), 0.5, 0.5, np.full(LATE - 2, near[1])]
+    own = np.r_[contrast[: EARLY + 2], np.full(LATE - 2, near[0])]
+    return lambda generator: (own, contrast)
+
+
+@pytest.mark.parametrize("spread", [5.0, 0.01], ids=["graded", "all or nothing"])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        same(alternating(LATE, 0.5, 0.0)),
+        same(alternating(LATE, 0.13, 0.07)),
+        same(alternating(LATE, 0.101, 0.099)),
+        same(alternating(LATE, 0.5, 0.0, 0.11, 0.09)),
+        one_close((0.12, 0.5)),
+        one_close((0.08, 0.0)),
+    ],
+)
+def test_equal_sets_of_active_heads_do_not_diverge(draw, spread):
+    assert sharing_verdicts(draw, runs=200, spread=spread)["supported"] <= LEVEL * 200
+
+
+@pytest.mark.parametrize("spread", [5.0, 1.0], ids=["graded", "skewed"])
+@pytest.mark.parametrize("near", [(0.1001, 0.5), (0.0999, 0.0)])
+def test_activities_on_the_threshold_of_active_are_no_divergence(near, spread):
+    verdicts = sharing_verdicts(one_close(near), spread=spread)
+    assert verdicts["supported"] <= ON_THRESHOLD * RUNS
+
+
+def test_heads_close_to_the_threshold_do_not_hide_a_divergence():
+    """The late sets are disjoint; early ones are the same, but close to the threshold."""
+    early = alternating(EARLY, 0.12, 0.08)
+    late = alternating(LATE, 0.5, 0.0)
+    verdicts = sharing_verdicts(
+        lambda generator: (np.r_[early, late], np.r_[early, late[::-1]]), runs=200
+    )
+    assert verdicts["refuted"] <= LEVEL * 200
+
+
+@pytest.mark.parametrize("early", [EARLY, 48])
+def test_clear_divergence_is_found_and_clear_agreement_refuted(early):
+    both = alternating(early, 0.5, 0.0)
+    late = alternating(2 * early, 0.5, 0.0)
+    apart = np.r_[both, late], np.r_[both, late[::-1]]
+    assert sharing_verdicts(lambda generator: apart, runs=20)["supported"] == 20
+    assert sharing_verdicts(lambda generator: (apart[0], apart[0]), runs=20)["refuted"] == 20
+
+
+def test_divergence_among_heads_of_all_degrees_of_activity_is_found():
+    """As many heads as an OLMo-2 1B: the same activities in early layers, unrelated late ones."""
+
+    def draw(generator):
+        own, late = generator.beta(0.5, 1.5, 144), generator.beta(0.5, 1.5, 96)
+        return own, np.r_[own[:48], late]
+
+    verdicts = sharing_verdicts(draw, runs=100)
+    assert verdicts["supported"] >= 0.7 * 100
+    assert verdicts["refuted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "contrast", "group"),
+    [
+        (np.full(12, 0.5), np.full(12, 0.5), "first fifth"),
+        (np.r_[0.5, np.zeros(11)], np.r_[0.5, np.zeros(11)], "last third"),
+    ],
+)
+def test_nothing_to_hold_against_chance_is_inconclusive(own, contrast, group):
+    activities = two_activities(np.random.default_rng(0), own, contrast)
+    decision = head_sharing.decide(own=activities[0], contrast=activities[1])
+    assert (decision.verdict, decision.criteria) == ("inconclusive", ())
+    assert decision.reason.startswith(f"of the {group} of the layers, all heads are active")
+
+
+def test_samples_must_have_paths_in_both_tasks():
+    own, contrast = np.random.default_rng(0).random(size=(2, 20, 6, 4))
+    own[:10], contrast[9:] = np.nan, np.nan
+    decision = head_sharing.decide(own=own, contrast=contrast)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason.startswith("0 of 20 samples have a high-ranking path")
+
+
+# ------------------------------------------------------------------------------------ active layers
+
+
+def depth_profile(generator, layers, kind):
+    """A profile over layers: independent, a random walk, or a trend with noise."""
+    z = generator.normal(size=layers)
+    if kind == "walk":
+        z = np.cumsum(z)
+    if kind == "trend":
+        z = np.linspace(-1, 1, layers) * generator.choice([-1, 1]) + 0.3 * z
+    return (z - z.mean()) / z.std()
+
+
+def layer_cell(generator, importance, profile, *, n=100, noise=0.5):
+    """Effects of tuples that add up their layers' importance, and activities around a profile.
+
+    There is one layer more, the inert last one.
+    """
+    layers = len(importance)
+    tuples = layer_tuples(layers + 1, 3)
+    idle = np.append(importance, 0)
+    means = np.array([idle[list(t)].sum() / math.sqrt(len(t)) for t in tuples])
+    effects = 2 + means + noise * generator.normal(size=(n, len(tuples)))
+    mean = np.append(profile, 0.9)[None, :, None]
+    activity = mean + 0.1 * generator.normal(size=(n, layers + 1, 1))
+    activity = activity + 0.05 * generator.normal(size=(n, layers + 1, 4))
+    return {
+        "effects": effects,
+        "tuples": tuples,
+        "degenerate": np.array([t[-1] == layers for t in tuples]),
+        "activity": activity,
+        "is_discovery": halves(generator, n),
+    }
+
+
+def judge_layers(cell, *, seed=0, resamples=200):
+    layers = sorted(
+        {t[0] for t, inert in zip(cell["tuples"], cell["degenerate"], strict=True) if not inert}
+    )
+    chosen = active_layers.discover(
+        cell["effects"],
+        cell["effects"],
+        cell["tuples"],
+        is_discovery=cell["is_discovery"],
+        degenerate=cell["degenerate"],
+    )
+    return active_layers.decide(
+        activity=cell["activity"],
+        chosen=chosen,
+        layers=layers,
+        is_discovery=cell["is_discovery"],
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def layer_verdicts(draw, *, runs=RUNS, **world):
+    """Verdicts where `draw` gives the layers' importance and their activity."""
+    generator = np.random.default_rng(0)
+    return Counter(
+        judge_layers(layer_cell(generator, *draw(generator), **world), seed=seed).verdict
+        for seed in range(runs)
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind"),
+    [(5, "trend"), (9, "independent"), (9, "walk"), (9, "trend")],
+)
+def test_profiles_that_have_nothing_to_do_with_each_other_are_not_active_layers(layers, kind):
+    def draw(generator):
+        importance, activity = (depth_profile(generator, layers, kind) for _ in range(2))
+        return importance, 0.4 + 0.15 * activity
+
+    assert layer_verdicts(draw)["supported"] <= (ON_THRESHOLD if kind == "trend" else LEVEL) * RUNS
+
+
+def fixed_verdicts(chosen, profile, *, runs=RUNS, n=50, noise=0.1):
+    """Verdicts on tuples chosen beforehand, with activities that scatter around a profile."""
+    generator = np.random.default_rng(0)
+    verdicts = Counter()
+    for seed in range(runs):
+        activity = profile[:, None] + noise * generator.normal(size=(n, len(profile), 1))
+        decision = active_layers.decide(
+            activity=np.repeat(activity, 2, axis=2),
+            chosen=chosen,
+            layers=range(len(profile)),
+            is_discovery=np.zeros(n, dtype=bool),
+            resamples=300,
+            seed=seed,
+        )
+        verdicts[decision.verdict] += 1
+    return verdicts
+
+
+TOP = [(1, 2), (2, 3, 9), (2, 9)]
+
+
+def profile_along(chosen, layers, difference):
+    """Activities that follow the tuples, with just this difference as the estimand."""
+    weights = active_layers._weights(chosen, range(layers))
+    return 0.4 + difference * weights / (weights @ weights)
+
+
+def test_differences_on_the_threshold_are_supported_or_refuted_in_five_of_a_hundred():
+    verdicts = fixed_verdicts(TOP, profile_along(TOP, 12, 0.05))
+    assert verdicts["supported"] <= ON_THRESHOLD * RUNS
+    assert verdicts["refuted"] <= ON_THRESHOLD * RUNS
+
+
+def test_active_layers_are_found_and_idle_ones_refuted():
+    def draw(generator, *, layers=15):
+        importance, other = (depth_profile(generator, layers, "independent") for _ in range(2))
+        return importance, 0.5 + 0.15 * (0.9 * importance + math.sqrt(1 - 0.9**2) * other)
+
+    def opposite(generator):
+        importance, activity = draw(generator)
+        return importance, 1 - activity
+
+    assert layer_verdicts(draw, runs=200)["supported"] >= 0.9 * 200
+    assert layer_verdicts(opposite, runs=20)["refuted"] == 20
+
+
+def test_few_layers_cannot_tell_and_say_so():
+    decision = active_layers.decide(
+        activity=np.full((40, 5, 2), 0.5) + profile_along([(0, 1)], 5, 0.4)[:, None],
+        chosen=[(0, 1)],
+        layers=range(5),
+        is_discovery=np.zeros(40, dtype=bool),
+        resamples=300,
+    )
+    assert (decision.verdict, decision.samples_to_decide) == ("inconclusive", None)
+    assert decision.criteria[0].low == pytest.approx(0.4)
+    assert decision.criteria[0].p_value == 1 / 2**4
+    assert decision.reason.endswith("may be chance among 5 layers, and more samples would not tell")
+
+
+def test_the_difference_weighs_layers_with_the_tuples_they_are_in():
+    activity = np.zeros((8, 4, 2))
+    activity[:, :, 0] = 2 * np.array([0.1, 0.3, 0.2, 0.9])
+    decision = active_layers.decide(
+        activity=activity,
+        chosen=[(0, 1), (1, 2)],
+        layers=[0, 1, 2],
+        is_discovery=np.zeros(8, dtype=bool),
+    )
+    within, without = (0.1 + 2 * 0.3 + 0.2) / 4, (0.1 + 0.2) / 2
+    assert decision.criteria[0].estimate == pytest.approx(within - without)
+    assert decision.criteria[0].low == pytest.approx(decision.criteria[0].high)
+
+
+def test_without_tuples_or_a_contrast_between_layers_nothing_is_concluded():
+    arguments = {"activity": np.ones((8, 3, 2)), "is_discovery": np.arange(8) < 4}
+    none = active_layers.decide(**arguments, chosen=[], layers=[0, 1])
+    assert none.reason == "no tuple has a specific effect above zero"
+    alike = active_layers.decide(**arguments, chosen=[(0, 1), (0, 2), (1, 2)], layers=[0, 1, 2])
+    assert alike.reason == "each of the 3 layers is in equally many of the 3 tuples"
+    arguments["activity"][4:] = np.nan
+    empty = active_layers.decide(**arguments, chosen=[(0, 1)], layers=[0, 1, 2])
+    assert empty.reason.startswith("no sample of the confirmation half has a high-ranking path")
+    assert {d.verdict for d in (none, alike, empty)} == {"inconclusive"}
+    assert not any(d.criteria for d in (none, alike, empty))
+
+
+def test_top_tuples_are_the_ten_largest_pairs_and_triples_with_a_specific_effect():
+    generator = np.random.default_rng(0)
+    tuples = layer_tuples(5, 3)
+    sizes = np.array([len(t) for t in tuples])
+    effects = sizes * 1.0 + 0.1 * generator.normal(size=(40, len(tuples)))
+    effects[:, sizes == 1] += 9
+    specific = effects.copy()
+    unspecific, inert = tuples.index((0, 1, 2)), tuples.index((1, 2, 4))
+    specific[:, unspecific] = generator.normal(size=40)
+    arguments = {
+        "is_discovery": np.arange(40) < 20,
+        "degenerate": np.arange(len(tuples)) == inert,
+    }
+    chosen = active_layers.discover(effects, specific, tuples, **arguments)
+    assert len(chosen) == 10
+    assert {t for t in tuples if len(t) == 3} - set(chosen) == {(0, 1, 2), (1, 2, 4)}
+    means = [effects[:20, tuples.index(t)].mean() for t in chosen]
+    assert means == sorted(means, reverse=True)
+    effects[20:], specific[20:] = -9, -9
+    assert active_layers.discover(effects, specific, tuples, **arguments) == chosen
+    assert active_layers.discover(effects, -abs(specific), tuples, **arguments) == ()
+
+
+def test_the_discovery_half_of_activities_has_no_say():
+    generator = np.random.default_rng(0)
+    importance = depth_profile(generator, 9, "independent")
+    cell = layer_cell(generator, importance, 0.5 + 0.15 * importance)
+    before = judge_layers(cell)
+    assert before.criteria[0].n == 50
+    cell["activity"][cell["is_discovery"]] = 7
+    assert judge_layers(cell) == before
+
+
+# --------------------------------------------------------------------------------------------- all
+
+
+@pytest.mark.parametrize("claim", [dominance.CLAIM, head_sharing.CLAIM, active_layers.CLAIM])
+def test_claims_quote_the_paper_word_for_word(claim):
+    if not PAPER.is_file():
+        pytest.skip("the paper's text is not here")
+    text = " ".join(PAPER.read_text(encoding="utf-8").split())
+    # The text has each formula twice, as it is read and as it is typeset.
+    assert claim.quote in text.replace(r"Tinst{T}_{\text{inst}}", "T_inst")
+    assert claim.section == "6.1"
+    for value in claim.thresholds.values():
+        shown = f"{value:.0%}" in claim.rule or f"{value:g}" in claim.rule
+        assert shown or f"{value:g}" in claim.estimand
