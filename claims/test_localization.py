@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Bool, Float
 
 from ivevidence.records import Claim, Criterion, Decision
-from ivfixtures import exhibits
+from ivfixtures import exhibits, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
@@ -204,6 +204,7 @@ def test_localization(cell: Cell) -> None:
             exhibits.concentrations(cell),
             exhibits.runs(cell),
             exhibits.released(cell),
+            *published_exhibits.published_lists(cell),
         ],
         controls=[exhibits.controls(cell, layers)],
         per_sample={

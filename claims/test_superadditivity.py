@@ -1,6 +1,7 @@
 """Superadditivity (section 5.1, Eq. 2): f(ij) > f(i) + f(j)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import exhibits
+from ivfixtures import exhibits, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
-from ivmethods.bootstrap import Statistic, bootstrap
+from ivmethods.bootstrap import bootstrap
 from ivmethods.interactions import interactions
-from ivmethods.statistics import ALPHA, Interval, finite, majority_sign_p, majority_value
+from ivmethods.statistics import ALPHA, finite, majority_sign_p, majority_value
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
@@ -82,13 +83,15 @@ def decide(
     chosen: Sequence[int],
     rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
+    ways: int = CRITERIA,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Decision:
     """The verdict on the pairs that `discover` chose, as CLAIM.rule says.
 
     pairs: the layers of every column of `together`. rr_gap: rr(instructed) - rr(target), whatever
-    the metric. Arrays hold all samples; the discovery half is dropped here.
+    the metric. Arrays hold all samples; the discovery half is dropped here. ways: to be refuted,
+    where this is one decision of several.
 
     Supported is an intersection-union test: each criterion's `low` and p-value are at the full
     alpha. Refuted is any one of two, so each `high` is at alpha / 2 (Bonferroni).
@@ -100,9 +103,11 @@ def decide(
     half = ~is_discovery
     effect = together[half][:, list(chosen)]
     interaction = interactions(singles[half], effect, [pairs[pair] for pair in chosen])
-    bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
-    share = _bootstrapped(_majority_share, interaction, resamples=resamples, seed=seed)
-    size = _bootstrapped(_majority_size, interaction, effect, resamples=resamples, seed=seed)
+    bounds = f"bounds: one-sided 5 % below, 5 % / {ways} above"
+    settings: dict[str, Any] = {"smooth": False, "resamples": resamples, "seed": seed}
+    settings["alpha_high"] = ALPHA / ways
+    share = bootstrap(_majority_share, interaction, **settings)
+    size = bootstrap(_majority_size, interaction, effect, **settings)
     criteria = (
         criterion(
             "share of samples with a positive interaction",
@@ -123,6 +128,30 @@ def decide(
     return judge(criteria, samples=len(rr_gap))
 
 
+def judge_cell(
+    cell: Cell, metric: str, *, ways: int = CRITERIA
+) -> tuple[tuple[int, ...], Decision]:
+    """The pairs that a cell's discovery half picks, and the verdict on them."""
+    together = cell.of_order(2, cell.effects(metric))
+    chosen = discover(
+        together,
+        cell.of_order(2, cell.specific(metric)),
+        is_discovery=cell.is_discovery,
+        degenerate=cell.of_order(2, cell.sweep.degenerate.numpy()),
+    )
+    decision = decide(
+        singles=cell.of_order(1, cell.effects(metric)),
+        together=together,
+        pairs=cell.tuples_of_order(2),
+        chosen=chosen,
+        rr_gap=cell.gap("rr"),
+        is_discovery=cell.is_discovery,
+        ways=ways,
+        seed=cell.seed,
+    )
+    return chosen, decision
+
+
 @pytest.mark.claim(CLAIM, metrics=("rr", "logit"))
 def test_superadditivity(cell: Cell) -> None:
     """Two layers together have more effect than the sum of each alone."""
@@ -131,21 +160,7 @@ def test_superadditivity(cell: Cell) -> None:
     cell.require_order(2)
     singles, together = cell.of_order(1, cell.effects()), cell.of_order(2, cell.effects())
     pairs = cell.tuples_of_order(2)
-    chosen = discover(
-        together,
-        cell.of_order(2, cell.specific()),
-        is_discovery=cell.is_discovery,
-        degenerate=cell.of_order(2, cell.sweep.degenerate.numpy()),
-    )
-    decision = decide(
-        singles=singles,
-        together=together,
-        pairs=pairs,
-        chosen=chosen,
-        rr_gap=cell.gap("rr"),
-        is_discovery=cell.is_discovery,
-        seed=cell.seed,
-    )
+    chosen, decision = judge_cell(cell, cell.metric)
     best = [pairs[pair] for pair in chosen]
     cell.conclude(
         decision,
@@ -156,6 +171,7 @@ def test_superadditivity(cell: Cell) -> None:
             exhibits.top_tuples(cell),
             exhibits.runs(cell),
             exhibits.released(cell),
+            *published_exhibits.published_lists(cell),
         ],
         controls=[exhibits.controls(cell, best[0])] if best else [],
         per_sample={
@@ -164,13 +180,6 @@ def test_superadditivity(cell: Cell) -> None:
                 chosen, interactions(singles, together, pairs).T[[*chosen]], strict=True
             )
         },
-    )
-
-
-def _bootstrapped(statistic: Statistic, *arrays: np.ndarray, resamples: int, seed: int) -> Interval:
-    high = ALPHA / CRITERIA
-    return bootstrap(
-        statistic, *arrays, smooth=False, resamples=resamples, seed=seed, alpha_high=high
     )
 
 

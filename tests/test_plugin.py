@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import claims
 from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures import material
 from ivfixtures.bench import Bench
@@ -69,11 +70,11 @@ def tasks(tmp_path):
 
 @pytest.fixture
 def judge(pytester, checkpoint, tasks):
-    """Run `pytest --pyargs claims` in an empty folder; options may be added."""
+    """Run `pytest --pyargs` on claims, in an empty folder; options may be added."""
 
-    def run(*options):
+    def run(*options, only=("claims.test_localization", "claims.test_superadditivity")):
         return pytester.runpytest_inprocess(
-            *("--pyargs", "claims", "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
+            *("--pyargs", *only, "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
             *("--samples", "8", "-p", "no:cacheprovider", *map(str, options)),
         )
 
@@ -99,6 +100,14 @@ def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
         assert "measure-anyway" in cell.notes[-1]
 
 
+def test_every_claim_can_be_judged_in_one_run(judge, pytester):
+    judge("--measure-anyway", "--xfail-refuted", only=["claims"])
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    files = Path(claims.__file__).parent.glob("test_*.py")
+    assert {f"test_{cell.claim.name}" for cell in evidence.cells} == {file.stem for file in files}
+    assert not evidence.errors
+
+
 def test_hostile_queries_show_as_text(judge, pytester):
     judge("--measure-anyway", "--xfail-refuted")
     html = (pytester.path / "reports" / "claims.html").read_text()
@@ -122,6 +131,18 @@ def test_a_run_that_judged_no_cell_fails(judge):
     result = judge()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["6 not_applicable", "no cell was judged*"])
+
+
+def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_any(judge, pytester):
+    patching = ("claims.test_localization", "claims.test_superadditivity")
+    result = judge("--xfail-refuted", only=("claims.test_published_audit", *patching))
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["6 supported*", "no cell was judged*", "measurements: *"])
+    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    names = [cell.claim.name for cell in cells]
+    assert names == sorted(names)
+    assert names.count("published_audit") == 49
+    assert {"localization", "superadditivity"} < {*names}
 
 
 def test_superadditivity_needs_pairs(judge, pytester):

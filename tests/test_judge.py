@@ -1,0 +1,436 @@
+"""The judge against a stub endpoint, with all the ways in which an endpoint can fail."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ivevidence import Store, read_evidence
+from ivfixtures import endpoint as endpoints
+from ivfixtures.behaviour_exhibits import judged_answers
+from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
+from ivfixtures.judge import judge_prompt, judged, read_decision
+from ivfixtures.tasks import load_tasks
+
+SECRET = "sk-do-not-tell"
+YES = {"choices": [{"message": {"content": "yes"}}]}
+
+
+class Stub:
+    """An endpoint on this machine; `replies` are given one after the other, the last one forever.
+
+    A reply is (status, headers, body); a body is bytes, plain data (sent as JSON), or a function
+    that writes to the connection itself.
+    """
+
+    def __init__(self):
+        self.replies, self.requests = [(200, {}, YES)], []
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                length = int(self.headers["Content-Length"])
+                stub.requests.append((self.path, dict(self.headers), self.rfile.read(length)))
+                many = len(stub.replies) > 1
+                status, headers, body = stub.replies.pop(0) if many else stub.replies[0]
+                if callable(body):
+                    body(self)
+                    return
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Seconds that were waited between attempts; nobody really waits."""
+    found = []
+    monkeypatch.setattr(
+        endpoints, "time", SimpleNamespace(sleep=found.append, monotonic=time.monotonic)
+    )
+    return found
+
+
+@pytest.fixture
+def stub(monkeypatch, waits):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv(KEY, SECRET)
+    found = Stub()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def ask(stub, tmp_path):
+    """Ask the stub about an answer, through a store."""
+    store = Store(tmp_path / "store")
+
+    def asking(answer="bigger"):
+        prompt = judge_prompt("an English adjective", "State it.", answer)
+        return judged(Endpoint(stub.url, "some-model"), store, prompt)
+
+    return asking
+
+
+def says(text):
+    return 200, {}, {"choices": [{"message": {"content": text}}]}
+
+
+# ---------------------------------------------------------------------------------- what is asked
+
+
+def test_the_question_is_table_19s():
+    prompt = judge_prompt("the name of a color", "State {its} color.", "red'}")
+    assert prompt == (
+        "You will be given a task instruction and an answer someone wrote in response. Regardless "
+        "of whether the answer is correct, determine whether the answer is the name of a color. "
+        "Output either 'yes' or 'no'. Instruction: 'State {its} color.' Answer: 'red'}'. "
+        "Your decision:"
+    )
+
+
+def test_the_packaged_tasks_have_the_papers_response_types():
+    assert {name: task.response_type for name, task in load_tasks().items()} == {
+        "adj_comp": "an English adjective in the comparative form",
+        "adj_ant": "an English adjective in its standard declarative form",
+        "anim_color": "the name of a color",
+        "can_fly": None,
+    }
+
+
+def test_a_request_names_the_model_and_carries_the_key_and_the_prompt(stub, ask):
+    assert ask("bigger").valid
+    ((path, headers, body),) = stub.requests
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+    sent = json.loads(body)
+    assert (sent["model"], sent["temperature"]) == ("some-model", 0)
+    assert [m["role"] for m in sent["messages"]] == ["user"]
+    assert "Answer: 'bigger'. " in sent["messages"][0]["content"]
+
+
+def test_without_a_key_none_is_sent(stub, ask, monkeypatch):
+    monkeypatch.delenv(KEY)
+    assert ask().valid
+    assert "Authorization" not in stub.requests[0][1]
+
+
+def test_a_model_that_refuses_a_temperature_is_asked_without(stub, ask):
+    refusal = {"error": {"message": "Unsupported value: 'temperature' does not support 0"}}
+    stub.replies = [(400, {}, refusal), says("No.")]
+    assert not ask().valid
+    assert "temperature" not in json.loads(stub.requests[1][2])
+
+
+# ------------------------------------------------------------------------- how it is understood
+
+
+@pytest.mark.parametrize(
+    ("reply", "decision"),
+    [
+        ("yes", True),
+        ("No", False),
+        (" 'Yes'.\n", True),
+        ("**no**", False),
+        ("Yes, it is a comparative.", True),
+        ("<think>no, or yes?</think>\n\nno", False),
+        ("", None),
+        ("maybe", None),
+        ("yes or no", None),
+        ("No idea", None),
+        ("no-one can say", None),
+        ("Yes, there is no doubt", None),
+        ("The answer is yes", None),
+        ("yesterday", None),
+        ("<think>yes", None),
+    ],
+)
+def test_only_a_clear_yes_or_no_counts(reply, decision):
+    assert read_decision(reply) is decision
+
+
+@given(st.text())
+def test_no_text_means_both(text):
+    assert read_decision(text) in (True, False, None)
+    assert read_decision(f"yes, {text} no") is None
+
+
+def test_an_answer_is_judged_once_by_a_host_and_a_model(stub, ask, tmp_path):
+    first, again = ask("red"), ask("red")
+    assert (first, len(stub.requests)) == (again, 1)
+    assert not ask_fresh(stub, tmp_path, "other-model", "no").valid
+    stored = "".join(path.read_text("latin-1") for path in (tmp_path / "store").iterdir())
+    assert SECRET not in stored
+    assert "127.0.0.1" in stored
+
+
+def ask_fresh(stub, tmp_path, model, reply):
+    stub.replies = [says(reply)]
+    prompt = judge_prompt("an English adjective", "State it.", "red")
+    return judged(Endpoint(stub.url, model), Store(tmp_path / "store"), prompt)
+
+
+# ------------------------------------------------------------------------------------ what fails
+
+
+def hang_up(handler):
+    handler.connection.close()
+
+
+def no_http(handler):
+    handler.wfile.write(b"hello\r\n\r\n")
+
+
+def cut_short(handler):
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n{")
+
+
+BIG = b" " * (endpoints.LARGEST_BODY + 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "attempts", "line"),
+    [
+        (says("maybe"), 1, "reply on 'bigger'='maybe', but should be yes or no"),
+        (says(None), 1, "but should be JSON with choices[0].message.content"),
+        ((200, {}, {"choices": []}), 1, "but should be JSON with choices[0].message.content"),
+        ((200, {}, [1]), 1, "but should be JSON with choices[0].message.content"),
+        ((200, {}, b"<html>"), 1, "response='<html>', but should be JSON"),
+        ((200, {}, b"[" * 100_000), 1, "but should be JSON with choices"),
+        ((200, {}, b"\xff\xfe\x00"), 1, "but should be JSON with choices"),
+        ((200, {}, BIG), 1, "response=over 1048576 bytes, but should be at most 1048576"),
+        ((500, {}, {"error": {"message": "no luck"}}), 3, "response=HTTP 500 no luck"),
+        ((429, {"Retry-After": "7"}, b"slow down"), 3, "response=HTTP 429 slow down"),
+        ((401, {}, {"message": f"bad key {SECRET}"}), 1, "HTTP 401 bad key $IVCLAIMS_JUDGE_KEY"),
+        ((404, {}, b"nothing\nhere"), 1, "response=HTTP 404 nothing here"),
+        ((302, {"Location": "file:///etc/passwd"}, b""), 1, "redirect to file:///etc/passwd"),
+        ((302, {"Location": "ftp://x/y"}, b""), 1, "redirect to ftp://x/y"),
+        ((303, {"Location": "http://127.0.0.1:1/"}, b""), 1, "redirect to http://127.0.0.1:1/"),
+        ((308, {"Location": "http://127.0.0.1:1/"}, b""), 1, "redirect to http://127.0.0.1:1/"),
+        ((0, {}, hang_up), 3, "but should be one ["),
+        ((0, {}, no_http), 3, "BadStatusLine"),
+        ((0, {}, cut_short), 3, "response=IncompleteRead"),
+    ],
+)
+def test_every_failure_is_one_line_after_few_attempts(stub, ask, waits, reply, attempts, line):
+    stub.replies = [reply]
+    with pytest.raises(JudgeError) as raised:
+        ask()
+    message = str(raised.value)
+    assert line in message
+    assert message.isprintable()
+    assert len(message) < 400
+    assert SECRET not in message
+    assert "some-model" in message
+    assert len(stub.requests) == attempts
+    assert len(waits) == attempts - 1
+    stub.replies = [says("yes")]
+    assert ask().valid
+
+
+def test_waits_double_and_follow_the_endpoint_within_bounds(stub, ask, waits):
+    stub.replies = [(503, {}, b""), (503, {}, b""), says("yes")]
+    assert ask("a").valid
+    stub.replies = [(429, {"Retry-After": "7"}, b""), (429, {"Retry-After": "9999"}, b"")]
+    stub.replies.append(says("yes"))
+    assert ask("b").valid
+    assert waits == [1.0, 2.0, 7.0, endpoints.MOST_WAIT]
+
+
+def test_a_refused_connection_is_one_line(stub, ask):
+    stub.server.shutdown()
+    stub.server.server_close()
+    with pytest.raises(JudgeError, match=r"response=ConnectionRefusedError: .* \[judge some-model"):
+        ask()
+
+
+def silent(handler):
+    time.sleep(0.5)
+
+
+def in_drops(handler):
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    with contextlib.suppress(OSError):
+        for _ in range(20):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("behaviour", [silent, in_drops])
+def test_a_slow_endpoint_is_left_in_time(stub, ask, monkeypatch, behaviour):
+    monkeypatch.setattr(endpoints, "TIMEOUT", 0.2)
+    monkeypatch.setattr(endpoints, "ATTEMPTS", 2)
+    stub.replies = [(0, {}, behaviour)]
+    start = time.monotonic()
+    with pytest.raises(JudgeError, match=r"response=none within 0\.2 s"):
+        ask()
+    assert time.monotonic() - start < 2
+    assert len(stub.requests) == 2
+
+
+def test_a_key_that_no_header_can_hold_is_not_repeated(ask, monkeypatch):
+    monkeypatch.setenv(KEY, f"{SECRET}\r\nX: y")
+    with pytest.raises(JudgeError, match="printable ASCII") as raised:
+        ask()
+    assert SECRET not in str(raised.value)
+
+
+# ----------------------------------------------------------------------------------- the options
+
+
+def test_the_options_name_an_endpoint():
+    assert read_endpoint(None, None) is None
+    found = read_endpoint("https://api.example.com/v1/", "m")
+    assert found == Endpoint("https://api.example.com/v1", "m")
+    assert read_endpoint("http://[::1]:8000", "m").host == "[::1]:8000"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("file:///etc/passwd", "ftp://host/v1", "localhost:8000/v1", "http://", "http:///v1"),
+        *(f"http://user:{SECRET}@host/v1", f"http://host/v1?key={SECRET}", "http://host/v1#a"),
+        *("http://host/v 1", "http://host/v1\n", "http://host:port/", "http://host:99999/"),
+        *("http://[::1/v1", "http://h\u00f6st/v1", "http://..", "HTTP:/host", "http://host:0/"),
+    ],
+)
+def test_an_url_that_cannot_be_used_is_one_line_and_not_repeated(url):
+    with pytest.raises(
+        ValueError, match=r"^--judge=something else, but should be http://HOST"
+    ) as e:
+        read_endpoint(url, "m")
+    assert SECRET not in str(e.value)
+    assert str(e.value).isprintable()
+
+
+@pytest.mark.parametrize(("url", "model"), [("http://host/v1", None), (None, "m"), ("", "m")])
+def test_url_and_model_go_together(url, model):
+    with pytest.raises(ValueError, match="but should be given together with --judge"):
+        read_endpoint(url, model)
+
+
+# ------------------------------------------------------------------------------------ the claim
+
+
+@pytest.fixture
+def claim(pytester, stub):
+    def run(*options, task="adj_comp"):
+        return pytester.runpytest_inprocess(
+            *("--pyargs", "claims.test_behaviour", "--checkpoint", "tiny-olmo2-sft"),
+            *("--samples", "8", "-k", f"sft-{task}", "-p", "no:cacheprovider"),
+            *("--judge", stub.url, "--judge-model", "some-model", *options),
+        )
+
+    return run
+
+
+def evidence(pytester):
+    return read_evidence(pytester.path / "reports" / "evidence.json")
+
+
+def test_the_judge_decides_and_the_stated_set_stands_beside(claim, pytester, stub):
+    stub.replies = [says("no")]
+    claim().assert_outcomes(failed=1, deselected=3)
+    (cell,) = evidence(pytester).cells
+    assert cell.decision.verdict == "refuted"
+    (criterion,) = cell.decision.criteria
+    assert (criterion.estimate, criterion.n) == (0.0, 8)
+    table, disputed = cell.tables[:2]
+    assert table.title.startswith("Judged by some-model at 127.0.0.1:")
+    assert {row[0]: row[1] for row in table.rows} == {
+        "IA (judge)": 0.0,
+        "IA (stated set)": 1.0,
+        "agreement of the two": 0.0,
+    }
+    assert {row[2:] for row in disputed.rows} == {("not valid", "valid", "no")}
+    assert cell.figures[0].data["series"][2]["name"] == "IA (judge)"
+    assert sum(role.startswith("judgement of") for role in cell.measurements) == len(stub.requests)
+    assert f"--judge {stub.url} --judge-model some-model" in cell.command
+    content = (pytester.path / "reports" / "evidence.json").read_text()
+    assert SECRET not in content + (pytester.path / "reports" / "claims.html").read_text()
+
+
+def test_a_task_without_a_response_type_is_judged_by_its_set(claim, pytester, stub):
+    claim(task="can_fly").assert_outcomes(passed=1, deselected=3)
+    (cell,) = evidence(pytester).cells
+    assert not any(table.title.startswith("Judged") for table in cell.tables)
+    assert not stub.requests
+
+
+def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(
+    claim, pytester, stub
+):
+    stub.replies = [says("yes"), says("yes"), (500, {}, b"gone")]
+    claim().assert_outcomes(failed=1, deselected=3)
+    found = evidence(pytester)
+    assert not found.cells
+    (error,) = found.errors
+    assert re.search(
+        r"JudgeError: response=HTTP 500 gone, but should be HTTP 200 \[", error.message
+    )
+    assert "\n" not in error.message
+    asked = len(stub.requests)
+    stub.replies = [says("yes")]
+    claim().assert_outcomes(passed=1, deselected=3)
+    distinct = {json.loads(body)["messages"][0]["content"] for _, _, body in stub.requests}
+    assert len(stub.requests) - asked == len(distinct) - 2
+    assert evidence(pytester).cells[0].decision.verdict == "supported"
+
+
+def test_answers_are_asked_for_once_each(stub, tmp_path):
+    options = SimpleNamespace(judge=Endpoint(stub.url, "some-model"))
+    bench = SimpleNamespace(
+        options=options,
+        task=load_tasks()["anim_color"],
+        checkpoint=SimpleNamespace(name="c"),
+        store=Store(tmp_path),
+        asked_for={},
+        progress=lambda line: None,
+        answers=lambda: ["red\n", "Red", " red. Blue", "red"],
+    )
+    stub.replies = [says("yes"), says("no")]
+    found = judged_answers(bench)
+    assert list(found.judgements) == ["red", "Red"]
+    assert found.valid.tolist() == [True, False, True, True]
+    assert len(stub.requests) == 2
+    options.judge = None
+    assert judged_answers(bench) is None
+
+
+def test_a_wrong_option_is_one_line(pytester):
+    result = pytester.runpytest_inprocess(
+        *("--pyargs", "claims.test_behaviour", "--judge", f"http://me:{SECRET}@host/v1"),
+        *("--judge-model", "m", "-p", "no:cacheprovider"),
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--judge=something else, but should be http://HOST/PATH*"])
+    assert SECRET not in "\n".join(result.errlines)
+    assert not os.path.exists(pytester.path / "reports")
+    shutil.rmtree(pytester.path / ".ivclaims", ignore_errors=True)
