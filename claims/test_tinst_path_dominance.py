@@ -57,6 +57,7 @@ def decide(
     own: Float[np.ndarray, " sample"],
     rivals: Float[np.ndarray, "sample rival"],
     names: Sequence[str],
+    own_name: str = "T_inst",
     is_discovery: Bool[np.ndarray, " sample"] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
@@ -64,8 +65,9 @@ def decide(
     """The verdict on T_inst, or on the token that `discover` chose, as CLAIM.rule says.
 
     own, rivals: number of high-ranking paths, or their share; NaN on a sample where a token has no
-    path of any kind: it is dropped. names: of the rivals. is_discovery: samples that chose, which
-    are dropped here; None if nothing was chosen. resamples: of the bootstrap and of the sign flips.
+    path of any kind: it is dropped. names, own_name: of the tokens. is_discovery: samples that
+    chose, which are dropped here; None if nothing was chosen. resamples: of the bootstrap and of
+    the sign flips.
 
     Supported is an intersection-union test: each rival's `low` is at the full alpha. Refuted is any
     one rival, so each `high` is at alpha / number of rivals (Bonferroni).
@@ -83,8 +85,8 @@ def decide(
     bounds = f"bounds: one-sided 5 % below, 5 % / {len(names)} above"
     criteria = [
         criterion(
-            f"relative lead over {name}",
-            f"(mean of T_inst - mean of {name}) / their sum ({bounds})",
+            f"lead over {name}",
+            f"(mean of {own_name} - mean of {name}) / their sum ({bounds})",
             interval,
             SMALLEST_LEAD,
         )
@@ -113,6 +115,7 @@ def test_tinst_path_dominance(cell: Cell) -> None:
         own=values[:, chosen],
         rivals=rivals,
         names=names,
+        own_name=counts.name(chosen),
         is_discovery=cell.is_discovery if len(ends) > 1 else None,
         seed=cell.seed,
     )

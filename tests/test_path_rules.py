@@ -122,7 +122,7 @@ def test_the_closest_rival_comes_first():
     counts = path_counts(np.random.default_rng(0), [0.7, 0.3, 0.5], sd=0.3)
     decision = judge_counts(counts)
     names = [criterion.name for criterion in decision.criteria]
-    assert names == [f"relative lead over rival {i}" for i in (2, 3, 1)]
+    assert names == [f"lead over rival {i}" for i in (2, 3, 1)]
     assert decision.verdict == "supported"
 
 

@@ -49,9 +49,12 @@ ROWS += [
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A small random model with a tokenizer of words, saved as a folder."""
-    folder = tmp_path_factory.mktemp("random-olmo2")
+    return saved("olmo2", tmp_path_factory.mktemp("random-olmo2"))
+
+
+def saved(layout, folder):
     tokenizer = text_tokenizer("byte")
-    model = random_model("olmo2", 3)
+    model = random_model(layout, 3)
     model.resize_token_embeddings(len(tokenizer))
     model.config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
@@ -161,6 +164,9 @@ def test_superadditivity_needs_pairs(judge, pytester):
         (["--device", "abacus"], "*--device=abacus, but should be a device*--device cpu*"),
         (["--memory-budget", "-1"], "*--memory-budget=-1.0, but should be above 0*"),
         (["--orders", "3"], "*--orders: invalid choice: '3'*"),
+        (["--path-k", "0,1"], "*--path-k=0,1, but should be different numbers from 1 on*"),
+        (["--path-k", "2,2"], "*--path-k=2,2, but should be different numbers from 1 on*"),
+        (["--max-paths", "0"], "*--max-paths=0, but should be at least 1*"),
     ],
 )
 def test_a_wrong_option_is_one_line_before_anything_is_loaded(judge, pytester, options, line):
@@ -169,6 +175,17 @@ def test_a_wrong_option_is_one_line_before_anything_is_loaded(judge, pytester, o
     result.stderr.fnmatch_lines([line])
     assert not (pytester.path / ".ivclaims").exists()
     assert len([text for text in result.errlines if text.startswith("ERROR")]) <= 1
+
+
+def test_a_layout_without_linear_maps_is_told_the_known_ones(judge, pytester, tmp_path):
+    bloom = saved("bloom", tmp_path / "bloom")
+    judge(
+        *("--checkpoint", bloom, "--measure-anyway", "-k", "bloom and adj_ant"),
+        only=("claims.test_tinst_path_dominance",),
+    )
+    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
+    assert all("olmo2, olmo3, llama" in cell.decision.reason for cell in cells)
 
 
 def test_malformed_tasks_name_file_line_and_remedy(judge, tasks):

@@ -1,0 +1,102 @@
+"""What cells about head activity show, and the published numbers beside it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ivevidence import Store
+from ivfixtures import head_exhibits
+from ivfixtures.bench import Bench
+from ivfixtures.checkpoints import resolve
+from ivfixtures.tasks import load_tasks
+from ivfixtures.traces import traced
+from ivmethods.heads import active
+
+PUBLISHED = "allenai/OLMo-2-0425-1B-SFT"
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    options = SimpleNamespace(
+        samples=6, seed=0, device="cpu", dtype="float32", memory_budget=2**28,
+        path_granularity="merged", max_paths=10**6, path_k=(1, 2),
+    )  # fmt: skip
+
+    def bench(task, name="tiny-olmo2-sft"):
+        checkpoint = replace(resolve("tiny-olmo2-sft"), name=name)
+        return Bench(checkpoint, load_tasks()[task], options, store, lambda _: None)
+
+    return bench
+
+
+def t_inst(bench):
+    return bench.samples()[0].t_inst
+
+
+def test_activity_is_the_mean_share_of_the_samples_with_paths(make):
+    bench = make("adj_comp")
+    tracing = traced(bench, 1)
+    found = head_exhibits.measured_activity(tracing, t_inst(bench), seed=0)
+    shares = tracing.uses[:, t_inst(bench) - tracing.first]
+    np.testing.assert_allclose(found.mean, np.nanmean(shares, axis=0), atol=1e-6)
+    none = replace(tracing, uses=np.full_like(tracing.uses, np.nan))
+    assert head_exhibits.measured_activity(none, t_inst(bench), seed=0) is None
+
+
+def test_head_maps_leave_out_tasks_without_any_path(make):
+    bench = make("adj_comp")
+    found = head_exhibits.measured_activity(traced(bench, 1), t_inst(bench), seed=0)
+    figure = head_exhibits.head_maps({"adj_comp": found, "adj_ant": None}, "Heads")
+    (panel,) = figure.data["panels"]
+    assert np.array(panel["values"]).shape == (6, 4)
+    assert panel["title"].startswith("adj_comp")
+
+
+def test_places_name_the_sub_instructions_end_and_its_counterpart(make):
+    own, contrast = make("anim_color"), make("can_fly")
+    places = head_exhibits.places(own, contrast)
+    assert places["T_inst"] == (t_inst(own), t_inst(contrast))
+    assert places["T_inst - 1"] == (t_inst(own) - 1, t_inst(contrast) - 1)
+    end_of_own, end_of_sub = places["end of the sub-instruction"]
+    assert (end_of_own, end_of_sub < t_inst(contrast)) == (t_inst(own), True)
+    assert "end of the sub-instruction" not in head_exhibits.places(
+        make("adj_comp"), make("adj_ant")
+    )
+    table = head_exhibits.sharing_by_place(own, contrast, places)
+    assert [row[:2] for row in table.rows] == [(k, name) for k in (1, 2) for name in places]
+
+
+def test_published_numbers_stand_beside_ours_for_the_papers_checkpoints_only(make):
+    tasks = "adj_ant", "adj_comp"
+    ours, papers = ([make(task, name) for task in tasks] for name in ("tiny", PUBLISHED))
+    places = [t_inst(bench) for bench in papers]
+    assert head_exhibits.published_sharing(*ours, places) == []
+    (table,) = head_exhibits.published_sharing(*papers, places)
+    rows = {row[:4]: row[4:] for row in table.rows}
+    assert rows[22, 1, 0, "0-2"][0] == "0.952"
+    assert {row[1] for row in table.rows} == {1, 2}
+    bench = papers[1]
+    by_k = {row[:2]: row[2:] for row in head_exhibits.agreement_between_k(bench, places[1]).rows}
+    one, two = (traced(bench, k) for k in (1, 2))
+    at = places[1] - one.first
+    sets = [active(np.nanmean(each.uses[:, at, :2], axis=0)) for each in (one, two)]
+    both, either = (sets[0] & sets[1]).sum(), (sets[0] | sets[1]).sum()
+    assert by_k["1, 2", "0-1"] == (pytest.approx(both / either), "0.84")
+    assert {row[-1] for row in head_exhibits.agreement_between_k(ours[1], places[1]).rows} == {None}
+    spearman = head_exhibits.correlation_between_k(bench, places[1])
+    assert spearman.columns[-1] == "published 1, 2"
+    assert [row[-1] for row in spearman.rows] == ["0.78", "0.37", "0.36", "-0.14", "0.79", "0.21"]
+    plain = head_exhibits.correlation_between_k(ours[1], places[1])
+    assert plain.columns == ("layer", "k = 1, 2")
+
+
+def test_layers_stand_beside_the_tuples_that_hold_them(make):
+    bench = make("adj_comp")
+    found = head_exhibits.measured_activity(traced(bench, 1), t_inst(bench), seed=0)
+    table = head_exhibits.layers_and_tuples(found, [(0, 2), (1, 2)], range(4))
+    assert [row[:2] for row in table.rows] == [(0, 1), (1, 1), (2, 2), (3, 0)]
+    assert table.rows[2][2] == pytest.approx(found.mean[2].mean())
+    assert table.rows[2][3] == (found.mean[2] > 0.1).sum()
