@@ -53,7 +53,7 @@ def head_maps(found: Mapping[str, HeadActivity | None], title: str) -> Figure:
     """Mean activity of every head, a panel each (like Figures 5 and 25-32)."""
     panels = [
         {
-            "title": f"{name} ({each.n} samples)",
+            "title": f"{name}, n={each.n}",
             "values": each.mean.tolist(),
             "significant": (each.holm < ALPHA).tolist(),
         }
@@ -177,8 +177,9 @@ def agreement_between_k(bench: Bench, position: int) -> Table:
         for group in dict.fromkeys(groups):
             chosen = slice(group[0], group[1] + 1)
             ours = jaccard(*(each[chosen].ravel() for each in sets))
-            rows.append((f"{a}, {b}", _range(group), _number(ours), printed.get((a, b, group))))
-    columns = ("k", "layers", "Jaccard of active heads", "published")
+            known = [printed.get((a, b, group))] if printed else []
+            rows.append((f"{a}, {b}", _range(group), _number(ours), *known))
+    columns = ("k", "layers", "Jaccard of active heads", *(["published"] if printed else []))
     return Table(f"Active heads at T_inst between k, {bench.task.name}", columns, tuple(rows))
 
 
@@ -220,4 +221,5 @@ def _range(layers: tuple[int, int]) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+    # What is 0 on paper may be 1e-16 after a sum of probabilities.
+    return None if value is None or not np.isfinite(value) else round(float(value), 12)
