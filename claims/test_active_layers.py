@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float
-from scipy import fft, stats
+from scipy import fft
 
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, head_exhibits
@@ -14,8 +14,9 @@ from ivfixtures.judging import criterion, judge
 from ivfixtures.path_views import activity as head_shares
 from ivfixtures.traces import traced
 from ivmethods.bootstrap import bootstrap
+from ivmethods.discovery import largest_specific
 from ivmethods.heads import with_paths
-from ivmethods.statistics import ALPHA, finite, sign_flip_p
+from ivmethods.statistics import ALPHA, sign_flip_p
 from ivmethods.sweep import LayerTuple
 
 SMALLEST_HEADROOM = 0.10
@@ -63,16 +64,14 @@ def discover(
     Candidates are the non-degenerate tuples of two or three layers whose mean specific effect on
     the discovery half is above 0 (lower bound, Student's t). Raises: ValueError on NaN.
     """
-    own = finite(effects[is_discovery], "effects", "active layers, discovery half")
-    contrasted = finite(specific[is_discovery], "specific", "active layers, discovery half")
-    n = len(own)
-    if n < 2:
-        return ()
-    margin = stats.t.isf(ALPHA, n - 1) * contrasted.std(axis=0, ddof=1) / np.sqrt(n)
-    sizes = np.array([len(t) for t in tuples])
-    candidate = (contrasted.mean(axis=0) - margin > 0) & ~degenerate & (sizes > 1)
-    largest_first = np.argsort(-own.mean(axis=0), kind="stable")
-    return tuple(tuples[index] for index in largest_first if candidate[index])[:MOST_TUPLES]
+    several = np.array([len(t) > 1 for t in tuples])
+    chosen = largest_specific(
+        effects[is_discovery],
+        specific[is_discovery],
+        among=several & ~degenerate,
+        most=MOST_TUPLES,
+    )
+    return tuple(tuples[index] for index in chosen)
 
 
 def decide(

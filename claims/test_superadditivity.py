@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
+from ivmethods.discovery import largest_specific
 from ivmethods.interactions import interactions
-from ivmethods.statistics import ALPHA, finite, majority_sign_p, majority_value
+from ivmethods.statistics import ALPHA, majority_sign_p, majority_value
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
@@ -64,15 +64,9 @@ def discover(
     Candidates are the non-degenerate pairs whose mean specific effect on the discovery half is
     above 0 (lower bound, Student's t). Raises: ValueError on NaN.
     """
-    own = finite(together[is_discovery], "together", "superadditivity, discovery half")
-    contrasted = finite(specific[is_discovery], "specific", "superadditivity, discovery half")
-    n = len(own)
-    if n < 2:
-        return ()
-    margin = stats.t.isf(ALPHA, n - 1) * contrasted.std(axis=0, ddof=1) / np.sqrt(n)
-    candidate = (contrasted.mean(axis=0) - margin > 0) & ~degenerate
-    largest_first = np.argsort(-own.mean(axis=0), kind="stable")
-    return tuple(int(pair) for pair in largest_first if candidate[pair])[:MOST_PAIRS]
+    return largest_specific(
+        together[is_discovery], specific[is_discovery], among=~degenerate, most=MOST_PAIRS
+    )
 
 
 def decide(
