@@ -84,7 +84,7 @@ def attributed(bench: Bench) -> Attributed:
         biases, errors = [], []
         for i, form in enumerate(_forms(bench, "attribution")):
             found = attribution(form, bench.samples()[i].answer)
-            tokens[i, : len(found.tokens)] = found.tokens
+            tokens[i, : len(found.tokens)] = found.tokens.cpu()
             biases.append(found.biases)
             errors.append(completeness(form))
         return {"tokens": tokens, "biases": np.array(biases)}, {"completeness": max(errors)}

@@ -65,7 +65,7 @@ class PathGraph:
         for edges, counts in zip(self.layers, self.counts[1:], strict=True):
             ends = list(zip(edges.source.tolist(), edges.target.tolist(), strict=True))
             through = [arriving[i] * counts[j] / self.total(start) for i, j in ends]
-            shares.append(np.array(through) @ edges.uses.numpy())
+            shares.append(np.array(through) @ edges.uses.cpu().numpy())
             before, arriving = arriving, [0] * len(counts)
             for i, j in ends:
                 arriving[j] += before[i]
@@ -183,7 +183,8 @@ def _pruned(layers: Sequence[Edges], n: int) -> PathGraph:
     kept = []
     for edges in reversed(layers):
         after, before = counts[-1], [0] * n
-        reaches = torch.tensor([after[j] > 0 for j in edges.target.tolist()])
+        reachable = torch.tensor([count > 0 for count in after], device=edges.target.device)
+        reaches = reachable[edges.target]
         for i, j in zip(edges.source.tolist(), edges.target.tolist(), strict=True):
             before[i] += after[j]
         counts.append(tuple(before))

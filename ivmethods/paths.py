@@ -91,17 +91,19 @@ def trace_paths(
     )
     hits = np.zeros((form.embedding.shape[0], len(answers)), dtype=np.int64)
     taken = [
-        torch.zeros(len(hits), len(edges.source), dtype=torch.float64) for edges in graph.layers
+        torch.zeros(len(hits), len(edges.source), dtype=torch.float64, device=edges.source.device)
+        for edges in graph.layers
     ]
     strongest: list[StrongPath] = []
     for wave in waves:
         vectors = read_out(form, wave.vectors)
         high = high_ranking(vectors, form.weights.unembed, answers, below=below)
         for column in range(len(answers)):
-            hits[:, column] += np.bincount(wave.start[high[:, column]].numpy(), minlength=len(hits))
+            starting = wave.start[high[:, column]].bincount(minlength=len(hits))
+            hits[:, column] += starting.cpu().numpy()
         kept = wave[high[:, 0]]
         for layer, counts in enumerate(taken):
-            ones = torch.ones(len(kept.start), dtype=torch.float64)
+            ones = torch.ones_like(kept.start, dtype=torch.float64)
             counts.index_put_((kept.start, kept.edges[:, layer]), ones, accumulate=True)
         logits = vectors[high[:, 0]] @ form.weights.unembed[answers[0]]
         strongest = _strongest(graph, kept, logits, strongest)
@@ -132,8 +134,7 @@ def every_path(
     Paths share the computation of their common beginnings: a wave takes one layer after the other
     and is halved where its continuations would not fit.
     """
-    roots = torch.tensor([start for start in starts if graph.total(start)], dtype=torch.long)
-    pending = [(_roots(form, roots), 0)]
+    pending = [(_roots(form, [start for start in starts if graph.total(start)]), 0)]
     while pending:
         wave, layer = pending.pop()
         if layer == len(graph.layers):
@@ -145,8 +146,9 @@ def every_path(
             half = len(degree) // 2
             pending += [(wave[half:], layer), (wave[:half], layer)]
             continue
-        parent = torch.arange(len(degree)).repeat_interleave(degree)
-        nth = torch.arange(len(parent)) - (degree.cumsum(0) - degree)[parent]
+        every = torch.arange(int(degree.sum()), device=degree.device)
+        parent = torch.arange(len(degree), device=degree.device).repeat_interleave(degree)
+        nth = every - (degree.cumsum(0) - degree)[parent]
         pending.append((_advance(form, graph, layer, wave, parent, first[parent] + nth), layer + 1))
 
 
@@ -157,18 +159,18 @@ def drawn_paths(
 
     Paths that were drawn with a common beginning share its computation.
     """
-    drawn = draw_paths(graph, start, count=count, seed=seed)
-    wave = _roots(form, torch.tensor([start]))
-    row = torch.zeros(count, dtype=torch.long)  # where each path is in the wave
+    wave = _roots(form, [start])
+    drawn = draw_paths(graph, start, count=count, seed=seed).to(wave.start)
+    row = torch.zeros_like(drawn[:, 0])  # where each path is in the wave
     for layer in range(len(graph.layers)):
         steps, row = torch.stack([row, drawn[:, layer]]).unique(dim=1, return_inverse=True)
         wave = _advance(form, graph, layer, wave, *steps)
     yield wave[row]
 
 
-def _roots(form: LinearForm, starts: Int[Tensor, " path"]) -> Wave:
-    none = torch.zeros(len(starts), 0, dtype=torch.long)
-    return Wave(form.embedding[starts], starts, starts, none)
+def _roots(form: LinearForm, starts: Sequence[int]) -> Wave:
+    at = torch.tensor(starts, dtype=torch.long, device=form.embedding.device)
+    return Wave(form.embedding[at], at, at, at.new_zeros(len(at), 0))
 
 
 def _advance(
@@ -203,10 +205,10 @@ def _uses(
     graph: PathGraph, taken: Sequence[Float[Tensor, "pos _"]], hits: Int[np.ndarray, " pos"]
 ) -> Float[np.ndarray, "pos layer head"]:
     """Share of the high-ranking paths of every start that use each head."""
-    used = torch.stack(
-        [counts @ edges.uses.double() for counts, edges in zip(taken, graph.layers, strict=True)],
-        dim=1,
-    ).numpy()
+    through = [
+        counts @ edges.uses.double() for counts, edges in zip(taken, graph.layers, strict=True)
+    ]
+    used = torch.stack(through, dim=1).cpu().numpy()
     return np.where(hits[:, None, None] > 0, used / np.maximum(hits, 1)[:, None, None], np.nan)
 
 
