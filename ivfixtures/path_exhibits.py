@@ -78,16 +78,22 @@ def paths_by_token(counts: PathCounts) -> Table:
     own, contrast = (counts.shares(answer) for answer in (0, 1))
     rows = [
         (
-            *(counts.name(c), float(counts.high[:, c].mean()), float(counts.totals[:, c].mean())),
-            *("drawn" if counts.drawn[c] else "counted", _mean(own[:, c]), _mean(contrast[:, c])),
+            counts.name(c),
+            *(float(each[:, c].mean()) for each in (counts.high, counts.low, counts.most)),
+            float(counts.totals[:, c].mean()),
+            "drawn" if counts.drawn[c] else "counted",
+            *(_mean(own[:, c]), _mean(contrast[:, c])),
         )
         for c in range(len(counts.columns.labels))
     ]
     columns = (
-        *("token", "high-ranking paths", "paths", "how"),
+        *("token", "high-ranking paths", "at least", "at most", "paths", "how"),
         *("share for the answer", "share for the contrast's answer"),
     )
-    caption = "Means over all samples. Share: of a token's paths, those that rank it high."
+    caption = (
+        "Means over all samples. At least, at most: 95 % bounds where paths were drawn, the mean of "
+        "the samples' own. Share: of a token's paths, those that rank it high."
+    )
     return Table(f"Paths by token, k = {counts.tracing.k}", columns, tuple(rows), caption)
 
 

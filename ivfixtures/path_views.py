@@ -9,6 +9,7 @@ from ivfixtures.bench import Bench
 from ivfixtures.columns import Columns, columns
 from ivfixtures.traces import Tracing, sub_position, traced
 from ivmethods.path_graph import Semantics
+from ivmethods.paths import high_ranking_paths
 from ivmethods.prompts import token_texts
 
 
@@ -16,13 +17,15 @@ from ivmethods.prompts import token_texts
 class PathCounts:
     """Numbers of paths by sample and column; of a query of several tokens the largest.
 
-    `high`: paths that rank the answer high. `drawn`: columns some of whose paths were drawn, so
-    that `high` is an estimate.
+    `high`: paths that rank the answer high, between `low` and `most`: exact 95 % bounds where paths
+    were drawn, and else the number itself. `drawn`: columns some of whose paths were drawn.
     """
 
     tracing: Tracing
     columns: Columns
     high: Float[np.ndarray, "sample column"]
+    low: Float[np.ndarray, "sample column"]
+    most: Float[np.ndarray, "sample column"]
     totals: Float[np.ndarray, "sample column"]
     drawn: Bool[np.ndarray, " column"]
 
@@ -66,10 +69,13 @@ def path_counts(bench: Bench, k: int, semantics: Semantics = "equation") -> Path
     tracing = traced(bench, k, semantics)
     found = prompt_columns(bench, tracing.first)
     drawn = (tracing.examined < tracing.totals).astype(float)
+    low, most = _bounds(tracing)
     return PathCounts(
         tracing,
         found,
         found.gather(tracing.high[:, :, 0], np.max),
+        found.gather(low, np.max),
+        found.gather(most, np.max),
         found.gather(tracing.totals, np.max),
         np.asarray(found.gather(drawn, np.max).any(axis=0)),
     )
@@ -78,6 +84,16 @@ def path_counts(bench: Bench, k: int, semantics: Semantics = "equation") -> Path
 def activity(tracing: Tracing, position: int) -> Float[np.ndarray, "sample layer head"]:
     """Share of a token's high-ranking paths that use each head; NaN on a sample without any."""
     return tracing.uses[:, position - tracing.first].astype(np.float64)
+
+
+def _bounds(tracing: Tracing) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds of the number of high-ranking paths by sample and start."""
+    low, most = tracing.high[:, :, 0].copy(), tracing.high[:, :, 0].copy()
+    for at in np.argwhere(tracing.examined < tracing.totals):
+        numbers = (a[tuple(at)] for a in (tracing.totals, tracing.examined, tracing.hits[..., 0]))
+        found = high_ranking_paths(*map(int, numbers))
+        low[tuple(at)], most[tuple(at)] = found.low, found.high
+    return low, most
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

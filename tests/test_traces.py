@@ -112,6 +112,11 @@ def test_more_paths_than_allowed_are_drawn_and_estimated(make, monkeypatch):
     assert not exact.drawn.any()
     assert drawn.drawn[drawn.columns.t_inst]
     assert np.array_equal(exact.totals, drawn.totals)
+    assert (drawn.low <= drawn.high).all()
+    inside = (drawn.low <= exact.high) & (exact.high <= drawn.most)
+    assert inside.mean() > 0.9
+    assert (drawn.low < drawn.most)[:, drawn.columns.t_inst].all()
+    assert np.array_equal(exact.low, exact.most)
     t_inst = exact.columns.t_inst
     assert drawn.high[:, t_inst].mean() == pytest.approx(exact.high[:, t_inst].mean(), rel=0.25)
 
