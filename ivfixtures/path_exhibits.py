@@ -91,8 +91,8 @@ def paths_by_token(counts: PathCounts) -> Table:
         *("share for the answer", "share for the contrast's answer"),
     )
     caption = (
-        "Means over all samples. At least, at most: 95 % bounds where paths were drawn, the mean of "
-        "the samples' own. Share: of a token's paths, those that rank it high."
+        "Means over all samples. At least, at most: 95 % bounds where paths were drawn, means "
+        "of the samples' own. Share: of a token's paths, those that rank it high."
     )
     return Table(f"Paths by token, k = {counts.tracing.k}", columns, tuple(rows), caption)
 
