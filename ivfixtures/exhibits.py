@@ -60,7 +60,10 @@ def top_tuples(cell: Cell) -> Table:
     for index in np.argsort(-cell.effects().mean(axis=0), kind="stable")[:SHOWN_TUPLES]:
         row: list[str | int | float | None] = [layers_text(cell.sweep.tuples[index])]
         for name in TABLE_METRICS:
-            row += [_mean(cell.effects(name)[:, index]), _mean(cell.specific(name)[:, index])]
+            row += [
+                mean_of_known(cell.effects(name)[:, index]),
+                mean_of_known(cell.specific(name)[:, index]),
+            ]
         rows.append((*row, "inert last layer" if cell.sweep.degenerate[index] else ""))
     title = f"Tuples with the largest mean effect on {cell.metric}"
     caption = "Specific: own instruction minus control instruction, per sample. All samples."
@@ -79,7 +82,7 @@ def concentrations(cell: Cell) -> Table:
                 what = "all tuples" if order is None else f"tuples of {order}"
                 share = float(concentration(means))
                 rows.append((f"{name}, {what}", len(means), share, float(means.max())))
-    rows.append(("effect, every layer at once", 1, None, _mean(cell.all_layers())))
+    rows.append(("effect, every layer at once", 1, None, mean_of_known(cell.all_layers())))
     columns = ("of", "tuples", "share that holds half", "largest mean effect")
     caption = (
         "Smallest share of the non-degenerate tuples that holds half of the positive mean effect. "
@@ -131,7 +134,9 @@ def runs(cell: Cell) -> Table:
     for name in TABLE_METRICS:
         target, gap = cell.bench.runs()["target"][METRICS.index(name)], cell.gap(name)
         n = int(np.isfinite(gap).sum())
-        rows.append((name, _mean(target), _mean(target + gap), _mean(gap), n))
+        rows.append(
+            (name, mean_of_known(target), mean_of_known(target + gap), mean_of_known(gap), n)
+        )
     columns = ("metric", "target run", "instructed run", "gap", "samples")
     return Table("What there is to restore", columns, tuple(rows))
 
@@ -140,7 +145,7 @@ def controls(cell: Cell, layers: LayerTuple) -> Table:
     """What else was written at the patch site after the same layers, and its effect."""
     own = cell.effects()[:, cell.sweep.tuples.index(layers)]
     rows: list[tuple[str, int, float | None, float | None]] = [
-        ("T_inst of the own instruction", 1, _mean(own), _mean(own))
+        ("T_inst of the own instruction", 1, mean_of_known(own), mean_of_known(own))
     ]
     names = {
         "random": "norm-matched random vectors",
@@ -149,7 +154,9 @@ def controls(cell: Cell, layers: LayerTuple) -> Table:
     }
     for key, name in names.items():
         means = cell.controls(layers)[key].mean(axis=0)
-        rows.append((name, len(means), _mean(means), float(means.max()) if len(means) else None))
+        rows.append(
+            (name, len(means), mean_of_known(means), float(means.max()) if len(means) else None)
+        )
     columns = ("written", "draws", f"mean effect on {cell.metric}", "largest mean effect of a draw")
     no_op = "No-op (the target's own activations, every layer): largest change of a logit "
     title = f"Controls at layers {layers_text(layers)}"
@@ -234,6 +241,7 @@ def _map(
     return Figure("heatmap", f"{title} on {cell.metric}", f"{caption} All samples.{chosen}", data)
 
 
-def _mean(values: np.ndarray) -> float | None:
+def mean_of_known(values: np.ndarray) -> float | None:
+    """Mean of the values that are not NaN or infinite; None if there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

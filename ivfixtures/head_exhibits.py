@@ -112,7 +112,9 @@ def sharing_by_place(own: Bench, contrast: Bench, places: Mapping[str, tuple[int
 def places(own: Bench, contrast: Bench) -> dict[str, tuple[int, int]]:
     """Where two tasks are compared: T_inst, its neighbours, and the ends of sub-instructions."""
     one, other = (bench.samples()[0].t_inst for bench in (own, contrast))
-    found = {"T_inst": (one, other), "T_inst - 1": (one - 1, other - 1)}
+    found = {"T_inst": (one, other)}
+    if one and other:
+        found["T_inst - 1"] = (one - 1, other - 1)
     found["T_inst + 1"] = (one + 1, other + 1)
     ends = [sub_position(bench) for bench in (own, contrast)]
     if any(end is not None for end in ends):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ivevidence import Figure, Table
 from ivfixtures.bench import Bench
+from ivfixtures.exhibits import mean_of_known
 from ivfixtures.path_views import PathCounts, path_counts, prompt_columns
 from ivfixtures.traces import ANSWERS, attributed, released_applies
 from ivmethods.model import network
@@ -82,7 +83,7 @@ def paths_by_token(counts: PathCounts) -> Table:
             *(float(each[:, c].mean()) for each in (counts.high, counts.low, counts.most)),
             float(counts.totals[:, c].mean()),
             "drawn" if counts.drawn[c] else "counted",
-            *(_mean(own[:, c]), _mean(contrast[:, c])),
+            *(mean_of_known(own[:, c]), mean_of_known(contrast[:, c])),
         )
         for c in range(len(counts.columns.labels))
     ]
@@ -103,7 +104,7 @@ def random_token(bench: Bench, counts: PathCounts) -> Table:
     shares = counts.shares(ANSWERS.index("a random token"))
     rows: list[tuple[str, float | None, float]] = []
     for c in range(len(counts.columns.labels)):
-        rows.append((counts.name(c), _mean(shares[:, c]), chance))
+        rows.append((counts.name(c), mean_of_known(shares[:, c]), chance))
     columns = ("token", "share high-ranking for a random token", "expected")
     caption = "One token a sample, uniform over the vocabulary: the shares are expected at chance."
     return Table(
@@ -126,10 +127,10 @@ def paths_by_k(bench: Bench) -> Table:
         later = int(np.argmax(mean[t_inst + 1 :])) + t_inst + 1
         rows.append(
             (
-                *(semantics, k, mean[t_inst - 1].item(), mean[t_inst].item()),
+                *(semantics, k, mean[t_inst - 1].item() if t_inst else None, mean[t_inst].item()),
                 *(mean[later].item(), counts.columns.labels[later]),
-                _mean(counts.shares()[:, t_inst]),
-                _mean(counts.later_share(t_inst)),
+                mean_of_known(counts.shares()[:, t_inst]),
+                mean_of_known(counts.later_share(t_inst)),
                 counts.totals[:, t_inst].mean().item(),
                 f"{counts.tracing.single_heads:,}",
             )
@@ -156,8 +157,3 @@ def _mean_and_bounds(
     error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     low = mean - error if floor is None else np.maximum(mean - error, floor)
     return mean.tolist(), low.tolist(), (mean + error).tolist()
-
-
-def _mean(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None

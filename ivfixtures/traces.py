@@ -108,8 +108,8 @@ def traced(bench: Bench, k: int, semantics: Semantics = "equation") -> Tracing:
     """
     attributed(bench)
     options, samples = bench.options, bench.samples()
-    here = [position for position in (samples[0].t_inst, sub_position(bench)) if position]
-    first = max(0, min(here) - 1)
+    t_inst, sub = samples[0].t_inst, sub_position(bench)
+    first = max(0, (t_inst if sub is None else sub) - 1)
     granularity = "merged" if semantics == "released" else options.path_granularity
     parameters = {
         "k": k,

@@ -100,3 +100,10 @@ def test_layers_stand_beside_the_tuples_that_hold_them(make):
     assert [row[:2] for row in table.rows] == [(0, 1), (1, 1), (2, 2), (3, 0)]
     assert table.rows[2][2] == pytest.approx(found.mean[2].mean())
     assert table.rows[2][3] == (found.mean[2] > 0.1).sum()
+
+
+def test_nothing_stands_before_a_t_inst_at_the_beginning():
+    bench = SimpleNamespace(
+        samples=lambda: [SimpleNamespace(t_inst=0)], task=SimpleNamespace(sub_instruction=None)
+    )
+    assert head_exhibits.places(bench, bench) == {"T_inst": (0, 0), "T_inst + 1": (1, 1)}
