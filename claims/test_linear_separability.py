@@ -110,8 +110,6 @@ def test_linear_separability(cell: Cell) -> None:
             probing_exhibits.released(probes),
         ],
         controls=[probing_exhibits.controls(cell, probes)],
-        per_sample={
-            "own rephrasing recognized": found.own.astype(float),
-            "other rephrasing kept apart": found.others.astype(float),
-        },
+        per_sample=probes.by_rephrasing(task),
+        samples=probes.rephrasings.texts,
     )

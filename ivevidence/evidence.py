@@ -1,6 +1,8 @@
 """The evidence file of a run: every cell's record, one a line, and the cells that failed."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +12,11 @@ from ivevidence.codec import EvidenceError, Record, to_plain
 from ivevidence.files import read_limited, write_atomic
 from ivevidence.records import CellError, CellRecord
 
-SCHEMA = 1
+SCHEMA = 2
 SIZE_LIMIT = 512 * 2**20
 
 _ADVICE = "the file is damaged or from elsewhere: write it again with this version of ivclaims"
+_SEAL = re.compile(rb',\n"sha256": "[0-9a-f]{64}"\}\n\Z')
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def write_evidence(
     lines = ",\n".join(_line(cell.to_json()) for cell in cells)
     tail = _line([error.to_json() for error in errors])
     head = f'{{"schema": {SCHEMA}, "run": {_line(to_plain(run or {}))}'
-    text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail}}}\n'
-    write_atomic(Path(path), text.encode("ascii"))
+    text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail}'
+    write_atomic(Path(path), _sealed(text.encode("ascii")))
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -58,10 +61,9 @@ def read_evidence(path: Path) -> Evidence:
         EvidenceError: the file is damaged, too large, or not an evidence file of this schema.
         OSError: there is no such file, or it cannot be read.
     """
+    content = read_limited(Path(path), SIZE_LIMIT)
     try:
-        data = json.loads(read_limited(Path(path), SIZE_LIMIT), parse_constant=_refuse)
-    except EvidenceError:
-        raise
+        data = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         expected = "JSON without NaN"
         raise EvidenceError(
@@ -69,12 +71,22 @@ def read_evidence(path: Path) -> Evidence:
         ) from None
     if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
         data = {"schema": data["schema"]}  # other fields mean nothing under another schema
+    elif content != _sealed(_SEAL.sub(b"", content)):
+        got = hashlib.sha256(content).hexdigest()
+        raise EvidenceError("sha256", got, "the one at its end", where=str(path), advice=_ADVICE)
+    elif isinstance(data, dict):
+        del data["sha256"]
     try:
         return Evidence.from_json(data)
     except EvidenceError as error:
         located = error.within("", where=str(path))
         located.advice = located.advice or _ADVICE
         raise located from None
+
+
+def _sealed(content: bytes) -> bytes:
+    """The content of the file, closed by its own digest: a changed digit is still good JSON."""
+    return content + f',\n"sha256": "{hashlib.sha256(content).hexdigest()}"}}\n'.encode()
 
 
 def _line(value: Any) -> str:

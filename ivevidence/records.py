@@ -12,6 +12,7 @@ from ivevidence.figure_data import FIGURE_DATA, Criterion
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
 
 Entry = str | int | float | None
+CellName = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class Decision(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.verdict not in VERDICTS:
-            expected = "one of " + ", ".join(VERDICTS)
-            raise EvidenceError("verdict", self.verdict, expected, where="Decision")
+        _check_verdict(self.verdict, "Decision")
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,64 @@ class Prompt(Record):
 
 
 @dataclass(frozen=True)
+class Expectation(Record):
+    """What a cell was found to be before: its verdict, and the criterion it rested on.
+
+    `values` is the digest under which a store may hold that cell's per-sample values.
+    """
+
+    verdict: str
+    criterion: str | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    values: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_verdict(self.verdict, "Expectation")
+
+
+@dataclass(frozen=True)
+class Drift(Record):
+    """How far the mean of named per-sample values moved: after minus before, in their unit.
+
+    `low`, `high`: two-sided bounds, None where the samples are too few for them. `paired` where
+    both are of the same samples; `n` values before and after.
+    """
+
+    name: str
+    estimate: float
+    low: float | None
+    high: float | None
+    p_value: float
+    n: tuple[int, int]
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Comparison(Record):
+    """A cell against what was expected of it: the entry, whose it is, and the drifts since.
+
+    `expectation` is None for a cell without an entry, `drifts` is empty where the store has no
+    values of the entry's cell. `drifted` names the values that moved further than was allowed.
+    """
+
+    baseline: str
+    expectation: Expectation | None
+    checkpoint: str | None = None
+    drifts: tuple[Drift, ...] = ()
+    drifted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CellRecord(Record):
     """One claim judged on one checkpoint and task (and metric), with all that a reviewer needs.
 
-    `measurements` maps a role to the digest of a stored measurement; `per_sample` maps a name to
-    one value a sample (None where there is none); `command` reproduces the cell.
+    `measurements` maps a role to the digest of a stored measurement; `samples` names the samples;
+    `per_sample` maps a name to one value for each of them (None where there is none); `command`
+    reproduces the cell; `comparison` is there if the run was given expectations.
     """
 
     claim: Claim
@@ -125,17 +177,31 @@ class CellRecord(Record):
     controls: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     measurements: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[str, ...] = ()
     per_sample: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    comparison: Comparison | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values in self.per_sample.items():
+            if len(values) != len(self.samples):
+                expected = f"as many as there are samples ({len(self.samples)})"
+                raise EvidenceError(
+                    f"values of per_sample[{name!r}]", len(values), expected, where="CellRecord"
+                )
 
     @property
     def cell_id(self) -> str:
         """Name of the cell, `claim[checkpoint-task-metric]`, safe in files, node ids and links."""
-        parts = [self.checkpoint, self.task, self.metric]
-        inside = "-".join(_safe(part) for part in parts if part is not None)
-        return f"{_safe(self.claim.name)}[{inside}]"
+        return _cell_id(self.claim.name, self.checkpoint, self.task, self.metric)
+
+    @property
+    def name(self) -> CellName:
+        """The checkpoint, and what is asked of it."""
+        return cell_name(self.claim.name, self.checkpoint, self.task, self.metric)
 
 
 @dataclass(frozen=True)
@@ -144,6 +210,20 @@ class CellError(Record):
 
     cell: str
     message: str
+
+
+def cell_name(claim: str, checkpoint: str, task: str, metric: str | None) -> CellName:
+    """Return the checkpoint and `claim[task-metric]`, which is the same for all checkpoints."""
+    return checkpoint, _cell_id(claim, task, metric)
+
+
+def _cell_id(claim: str, *inside: str | None) -> str:
+    return f"{_safe(claim)}[{'-'.join(_safe(part) for part in inside if part is not None)}]"
+
+
+def _check_verdict(verdict: str, where: str) -> None:
+    if verdict not in VERDICTS:
+        raise EvidenceError("verdict", verdict, "one of " + ", ".join(VERDICTS), where=where)
 
 
 def _safe(part: str) -> str:

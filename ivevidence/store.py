@@ -92,12 +92,34 @@ class Store:
         """
         return self._unkept.get(digest) or self._load(digest)
 
+    def keep(
+        self, key: Mapping[str, Any], arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]
+    ) -> None:
+        """Keep what was worked out elsewhere, for `find`; counted neither measured nor reused.
+
+        Raises:
+            EvidenceError: `key` or `info` is not plain JSON data, or an array has no portable form.
+        """
+        digest = digest_json(key)
+        with self._lock(digest):
+            if self._load(digest, warn=True) is None:
+                self._put(digest, key, arrays, info)
+
     def _compute(
         self, digest: str, key: Mapping[str, Any], compute: Callable[[], Computed]
     ) -> Measurement:
         arrays, info = compute()
         with self._counting:
             self.measured += 1
+        return self._put(digest, key, arrays, info)
+
+    def _put(
+        self,
+        digest: str,
+        key: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        info: Mapping[str, Any],
+    ) -> Measurement:
         portable = {name: _portable(name, array) for name, array in arrays.items()}
         measurement = Measurement(digest, to_plain(key), portable, to_plain(info), reused=False)
         try:

@@ -166,9 +166,11 @@ class Cell:
         tables: Sequence[Table] = (),
         controls: Sequence[Table] = (),
         per_sample: Mapping[str, Float[np.ndarray, " sample"]] | None = None,
+        samples: Sequence[str] | None = None,
     ) -> None:
         """Keep the evidence and let pytest hear the verdict.
 
+        samples: names of the samples of `per_sample`; default: the queries.
         supported passes, refuted fails, inconclusive and not_applicable skip with the reason.
         """
         subject, parts = self.subject, self._named_parts()
@@ -191,6 +193,7 @@ class Cell:
                 for of, part in parts
                 for role, digest in part.bench.asked_for.items()
             },
+            samples=tuple(samples or (item.query for item in self.bench.items)),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
             parameters=self._parameters(),
             provenance={**provenance(self.benches), "seconds": time.perf_counter() - self._start},
@@ -237,6 +240,5 @@ class Cell:
             "protocol": "paper",
             "instruction": task.instruction,
             "control instruction": task.contrast_instruction,
-            "queries": [item.query for item in self.bench.items],
             "discovery samples": np.flatnonzero(self.is_discovery).tolist(),
         }

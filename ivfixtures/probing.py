@@ -78,6 +78,15 @@ class Probes:
         labels = self.rephrasings.labels
         return one_against_rest(self.probe.predicted, labels, self._index(task))
 
+    def by_rephrasing(self, task: str) -> Mapping[str, Float[np.ndarray, " sample"]]:
+        """Whether the probe is right about each of the task's own, and of the others; else NaN."""
+        is_own = self.rephrasings.labels == self._index(task)
+        right = ((self.probe.predicted == self._index(task)) == is_own).astype(float)
+        return {
+            "own rephrasing recognized": np.where(is_own, right, np.nan),
+            "other rephrasing kept apart": np.where(is_own, np.nan, right),
+        }
+
     def controls(self, task: str) -> Mapping[str, OneAgainstRest]:
         """How each control does."""
         labels, index = self.rephrasings.labels, self._index(task)

@@ -122,6 +122,7 @@ def example_cell(
         controls=(example_controls(rng),),
         notes=("2 of 100 samples dropped: both answers begin with the same token.",),
         measurements={"sweep": "3f" * 32, "controls": "a1" * 32},
+        samples=[f"query {i}" for i in range(50)],
         per_sample={"effect": rng.normal(strength, 0.2, 50), "specific": rng.normal(0, 0.2, 50)},
         parameters={"samples": 100, "orders": [1, 2, 3], "seed": 0, "protocol": "paper"},
         provenance={

@@ -81,7 +81,10 @@ def test_a_checkpoint_is_probed_once_for_all_tasks_without_a_gate_of_competence(
         assert cell.decision.verdict != "not_applicable"
         assert cell.decision.criteria[0].name == "accuracy"
         assert [figure.kind for figure in cell.figures] == ["lines", "scatter"]
-        assert {len(values) for values in cell.per_sample.values()} == {20}
+        own, other = cell.per_sample.values()
+        assert len(cell.samples) == len(own) == 40
+        assert [value is None for value in own] == [value is not None for value in other]
+        assert sum(value is not None for value in own) == 20
         assert [row[0] for row in cell.controls[0].rows] == [
             *("probe", "bag of words", "layer-0 input", "shuffled labels")
         ]

@@ -13,12 +13,14 @@ from ivevidence import (
     Criterion,
     Decision,
     EvidenceError,
+    Expectation,
     Figure,
     Prompt,
     Table,
     read_evidence,
     write_evidence,
 )
+from ivevidence import evidence as evidence_file
 from ivevidence.records import VERDICTS
 from tests.evidence_examples import CLAIMS, ERRORS, RUN, example_cell, example_cells
 
@@ -77,7 +79,10 @@ cells = st.builds(
     controls=st.lists(tables(), max_size=1),
     notes=st.lists(texts, max_size=2),
     measurements=st.dictionaries(texts, texts, max_size=2),
-    per_sample=st.dictionaries(texts, st.lists(numbers | st.none(), max_size=4), max_size=2),
+    samples=st.just(["a", "b"]),
+    per_sample=st.dictionaries(
+        texts, st.lists(numbers | st.none(), min_size=2, max_size=2), max_size=2
+    ),
     parameters=st.dictionaries(texts, plain, max_size=2),
     provenance=st.dictionaries(texts, plain, max_size=2),
     command=texts,
@@ -156,6 +161,11 @@ def test_numpy_values_and_undefined_numbers_become_plain():
         (lambda: Prompt("p", ("a",), {1: "T_inst"}, "", ""), "marks=1, but should be a position"),
         (lambda: Criterion("c", "", 1, 2, 1, 0, 5), "low=2.0, but should be at most high=1.0"),
         (lambda: Criterion("c", "", "1", 0, 1, 0, 5), "estimate='1', but should be a number"),
+        (lambda: Expectation("yes"), "verdict='yes', but should be one of supported"),
+        (
+            lambda: replace(example_cell(), samples=["a"]),
+            r"values of per_sample\['effect'\]=50, but should be as many as .* \(1\)",
+        ),
         (lambda: CellError("c", 3), "message=3, but should be a text"),
         (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
     ],
@@ -189,7 +199,7 @@ def _change(data, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["schema"], 2, "schema=2, but should be 1"),
+        (["schema"], 1, "schema=1, but should be 2"),
         (["cells", 1, "decision", "verdict"], "yes", r"cells\[1\].decision.verdict='yes'"),
         (["cells", 0, "claim", "quote"], None, r"cells\[0\].claim.quote=None"),
         (["cells", 0, "claim", "extra"], 1, r"cells\[0\].claim.extra=1, but should be no field"),
@@ -200,7 +210,8 @@ def _change(data, path, value):
 def test_a_wrong_file_is_refused_naming_field_and_file(written, path, value, message):
     data = json.loads(written.read_text())
     _change(data, path, value)
-    written.write_text(json.dumps(data))
+    del data["sha256"]
+    written.write_bytes(evidence_file._sealed(json.dumps(data).encode()[:-1]))
     with pytest.raises(EvidenceError, match=message) as refusal:
         read_evidence(written)
     assert f"[{written}]; " in str(refusal.value)
@@ -223,6 +234,22 @@ def test_a_truncated_file_is_refused_at_every_length(written):
         written.write_bytes(content[:length])
         with pytest.raises(EvidenceError):
             read_evidence(written)
+
+
+def test_every_changed_byte_is_noticed(written):
+    content = bytearray(written.read_bytes())
+    for place in range(0, len(content), 499):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        written.write_bytes(changed)
+        with pytest.raises(EvidenceError):
+            read_evidence(written)
+
+
+def test_a_changed_digit_is_good_json_and_refused_all_the_same(written):
+    written.write_text(written.read_text().replace('"seed": 0', '"seed": 1', 1))
+    with pytest.raises(EvidenceError, match=r"sha256=.*the file is damaged"):
+        read_evidence(written)
 
 
 def test_a_file_over_the_limit_or_no_file_at_all_is_refused(written, monkeypatch):

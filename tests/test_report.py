@@ -203,6 +203,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
         prompts=(Prompt(c, (d, e), {0: f}, a, b),),
         notes=(c,),
         measurements={d: e},
+        samples=(a,),
         per_sample={f: (1.0,)},
         parameters={a: {b: c}},
         provenance={"x" + d: e},
