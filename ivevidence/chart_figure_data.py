@@ -1,4 +1,4 @@
-"""What charts are drawn from: lines over layers, scattered points, grouped bars."""
+"""What charts are drawn from: lines over layers, scatters, grouped bars, histories."""
 
 from dataclasses import dataclass
 
@@ -97,6 +97,34 @@ class Scatter(Record):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_most(self, "classes", MOST_CLASSES)
+
+
+@dataclass(frozen=True)
+class HistoryPoint(Record):
+    """A verdict at one checkpoint, None where there is none, and the criterion it was found with.
+
+    Neighbours of one `group` are joined by a line.
+    """
+
+    label: str
+    verdict: str | None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    group: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, (self.low,), (self.high,))
+
+
+@dataclass(frozen=True)
+class History(Record):
+    """Verdicts and estimates over checkpoints, in order."""
+
+    points: tuple[HistoryPoint, ...]
+    unit: str = ""
 
 
 def _check_series(record: Lines | GroupedBars, length: int, of: str) -> None:

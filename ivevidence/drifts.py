@@ -25,8 +25,11 @@ def drifts(
 
     Values belong to the named samples. Where both runs have the same samples, each once, values of
     one sample are paired (Student's t of the differences), whatever their order; otherwise the
-    means are compared unpaired (Welch's t). Missing values are left out, in a pair with its
-    partner. alpha: two-sided, of each series alone.
+    means are compared unpaired (Welch's t). Bounds are corrected for skewness. Missing values are
+    left out, in a pair with its partner. alpha: two-sided, of each series alone.
+
+    Source: Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations.
+    Deviation: of both intervals, each bound is the wider one.
     """
     paired = _same(samples_before, samples_after)
     found = []
@@ -55,33 +58,38 @@ def is_beyond(drift: Drift, largest: float) -> bool:
 def _drift(
     name: str, before: np.ndarray, after: np.ndarray, *, paired: bool, alpha: float
 ) -> Drift:
-    if paired:
-        differences = after - before
-        estimate, degrees = differences.mean(), len(differences) - 1.0
-        error = differences.std(ddof=1) / math.sqrt(len(differences))
-    else:
-        estimate = after.mean() - before.mean()
-        parts = [values.var(ddof=1) / len(values) for values in (before, after)]
-        error = math.sqrt(sum(parts))
-        weights = [
-            part**2 / (len(values) - 1) for part, values in zip(parts, (before, after), strict=True)
-        ]
-        degrees = sum(parts) ** 2 / sum(weights) if error else 1.0
-    # No fewer than the signs of so many samples could show by chance: without it, a few samples
-    # that happen to move alike would make an interval without width.
+    parts = [(after - before, 1)] if paired else [(after, 1), (before, -1)]
+    estimate = sum(sign * values.mean() for values, sign in parts)
+    variances = [values.var(ddof=1) / len(values) for values, _ in parts]
+    error = math.sqrt(sum(variances))
+    degrees = 1.0
+    if error:
+        shares = [variance / sum(variances) for variance in variances]
+        freedom = [len(values) - 1 for values, _ in parts]
+        degrees = 1 / sum(share**2 / free for share, free in zip(shares, freedom, strict=True))
+    width = stats.t.isf(alpha / 2, degrees)
+    # Third cumulant of the estimate, in its squared error: the bound on the side of the longer
+    # tail is moved outwards (Johnson 1978), the other one stays.
+    skew = sum(sign * _third_moment(values) / len(values) ** 2 for values, sign in parts)
+    shift = skew / (6 * error**2) * (1 + 2 * width**2) if error else 0.0
+    # So many samples could show by chance that they all moved alike: where that is likelier than
+    # alpha, there are no bounds, not bounds without width.
     least = 2.0 ** (1 - min(len(before), len(after)))
     p_value = 2 * stats.t.sf(abs(estimate) / error, degrees) if error else float(estimate == 0)
-    half = stats.t.isf(alpha / 2, degrees) * error
     enough = least <= alpha
     return Drift(
         name=name,
         estimate=float(estimate),
-        low=float(estimate - half) if enough else None,
-        high=float(estimate + half) if enough else None,
+        low=float(estimate - width * error + min(shift, 0.0)) if enough else None,
+        high=float(estimate + width * error + max(shift, 0.0)) if enough else None,
         p_value=float(max(p_value, least if estimate else 0.0)),
         n=(len(before), len(after)),
         paired=paired,
     )
+
+
+def _third_moment(values: np.ndarray) -> float:
+    return float(((values - values.mean()) ** 3).mean())
 
 
 def _same(before: Sequence[str], after: Sequence[str]) -> bool:

@@ -111,6 +111,27 @@ def keep_values(store: Store, cell: CellRecord) -> None:
         store.keep(_values_key(cell), arrays, {"samples": list(cell.samples)})
 
 
+@dataclass(frozen=True)
+class KeptValues(Record):
+    """Per-sample values of a cell that an entry is about, and the names of the samples."""
+
+    samples: tuple[str, ...]
+    values: Mapping[str, tuple[float | None, ...]]
+
+
+def values_of(store: Store, expectation: Expectation) -> KeptValues | None:
+    """The values that the cell of an entry rested on, if the store has them.
+
+    Raises:
+        EvidenceError: the entry's digest is none.
+    """
+    found = store.find(expectation.values) if expectation.values else None
+    if found is None:
+        return None
+    values = {name: array.tolist() for name, array in found.arrays.items()}
+    return KeptValues.from_json({**found.info, "values": values}, where=found.digest)
+
+
 def _expectation(cell: CellRecord) -> Expectation:
     values = digest_json(_values_key(cell)) if cell.per_sample else None
     if not cell.decision.criteria:

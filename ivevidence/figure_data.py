@@ -3,7 +3,7 @@
 import numbers
 from dataclasses import dataclass
 
-from ivevidence.chart_figure_data import GroupedBars, Lines, Scatter
+from ivevidence.chart_figure_data import GroupedBars, History, Lines, Scatter
 from ivevidence.codec import EvidenceError, Record
 from ivevidence.figure_checks import check_lengths, check_position
 from ivevidence.path_figure_data import HeadMaps, PathBars, Trajectories
@@ -117,4 +117,5 @@ FIGURE_DATA: dict[str, type[Record]] = {
     "lines": Lines,
     "scatter": Scatter,
     "grouped_bars": GroupedBars,
+    "history": History,
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from ivevidence.chart_figures import draw_grouped_bars, draw_lines, draw_scatter
 from ivevidence.head_figures import draw_head_maps
+from ivevidence.history_figures import draw_history
 from ivevidence.path_figures import draw_path_bars, draw_trajectories
 from ivevidence.records import Figure
 from ivevidence.sweep_figures import draw_heatmap, draw_intervals, draw_positions
@@ -28,4 +29,5 @@ _DRAWERS: dict[str, Callable[[str, Any], str]] = {
     "lines": draw_lines,
     "scatter": draw_scatter,
     "grouped_bars": draw_grouped_bars,
+    "history": draw_history,
 }

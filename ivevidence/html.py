@@ -11,19 +11,19 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, /, *children: str | None, **attributes: str | int | bool | None) -> Html:
+def tag(element: str, /, *children: str | None, **attributes: str | int | bool | None) -> Html:
     """Return an element. Texts in `children` and `attributes` are escaped, None is left out.
 
     `class_` and `for_` lose their underscore, other underscores become hyphens.
     """
-    parts = [name]
+    parts = [element]
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         key = key.removesuffix("_").replace("_", "-")
         parts.append(key if value is True else f'{key}="{escape(str(value))}"')
     opening = f"<{' '.join(parts)}>"
-    return Html(opening if name in _VOID else f"{opening}{join(*children)}</{name}>")
+    return Html(opening if element in _VOID else f"{opening}{join(*children)}</{element}>")
 
 
 def join(*children: str | None) -> Html:

@@ -1,15 +1,18 @@
 """The report of a run as one HTML fragment: verdicts first, then the evidence of every cell."""
 
 import importlib.resources
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ivevidence.digests import canonical_json
 from ivevidence.html import Html, join, tag
 from ivevidence.records import VERDICTS, CellError, CellRecord
-from ivevidence.report_cell import render_cell, verdict_chip
+from ivevidence.report_cell import render_cell, render_claim, verdict_chip
+from ivevidence.report_comparison import MARKS, mark, render_counts
 from ivevidence.report_matrix import anchors, render_matrix
+from ivevidence.report_run import count, render_errors, render_interruption, render_run
+from ivevidence.report_tables import fact_text
 
 _READING = {
     "supported": "Every criterion's interval lies wholly beyond a threshold fixed in advance.",
@@ -18,6 +21,7 @@ _READING = {
     "not_applicable": "A precondition fails, so that the claim was not put to the test.",
 }
 _HEADLINE = ("date", "device", "dtype", "samples", "seed", "seconds", "measured", "reused")
+_EVIDENCE = "iv-evidence"
 
 
 def render(
@@ -25,27 +29,39 @@ def render(
     *,
     errors: Iterable[CellError] = (),
     run: Mapping[str, Any] | None = None,
-) -> str:
+) -> Html:
     """Return an HTML fragment with styles and script, for pytest-html's summary or any page's body.
 
-    Without scripts it reads as a plain list; figures are inflated when a cell is opened. Nothing is
-    loaded from elsewhere, and all that comes from data is escaped.
+    Without scripts it reads as a plain list of lines, verdicts and criteria; all else about a cell
+    is unpacked when the cell is opened. Nothing is loaded from elsewhere, and all that comes from
+    data is escaped. Of `run`, `planned` (number of cells), `interrupted` and `missing` (names of
+    cells) say what is left out.
     """
-    cells, errors = list(cells), list(errors)
+    cells, errors, run = list(cells), list(errors), run or {}
     names = anchors(cells)
-    return tag(
-        "section",
-        Html(f"<style>{_asset('report.css')}</style>"),
-        _header(cells, errors, run or {}),
-        _errors(errors),
+    return frame(
+        tag("a", "Skip to the evidence", href=f"#{_EVIDENCE}", class_="iv-skip") if cells else None,
+        render_interruption(run, judged=len(cells), failed=len(errors)),
+        _header(cells, errors, run),
+        render_errors(errors, run),
         tag("h2", "Verdicts") if cells else tag("p", "No cell was judged."),
         _filters(cells),
         render_matrix(cells, names),
-        _cells(cells, names),
-        _run_details(run or {}),
+        _groups(cells, names),
+        render_run(run),
+        label="Evidence",
+    )
+
+
+def frame(*children: str | None, label: str) -> Html:
+    """Return the report's section, named `label`, with its styles and script around `children`."""
+    return tag(
+        "section",
+        Html(f"<style>{_asset('report.css')}</style>"),
+        *children,
         Html(f"<script>{_asset('report.js')}</script>"),
         class_="iv-report",
-        aria_label="Evidence",
+        aria_label=label,
     )
 
 
@@ -55,7 +71,7 @@ def _asset(name: str) -> str:
 
 def _header(cells: list[CellRecord], errors: list[CellError], run: Mapping[str, Any]) -> Html:
     papers = dict.fromkeys(cell.claim.paper for cell in cells)
-    facts = [f"{key} {_short(run[key])}" for key in _HEADLINE if key in run]
+    facts = [f"{key} {fact_text(run[key])}" for key in _HEADLINE if key in run]
     counts = Counter(cell.decision.verdict for cell in cells)
     tiles = [
         tag(
@@ -74,56 +90,45 @@ def _header(cells: list[CellRecord], errors: list[CellError], run: Mapping[str, 
         *(tag("p", "Claims of ", tag("cite", paper), class_="iv-paper") for paper in papers),
         tag(
             "p",
-            _count(len(cells), "cell"),
-            f", {_count(len({cell.checkpoint for cell in cells}), 'checkpoint')}",
-            f", {_count(len({cell.task for cell in cells}), 'task')}",
-            f", {_count(len(errors), 'error')}" if errors else None,
+            count(len(cells), "cell"),
+            f", {count(len({cell.checkpoint for cell in cells}), 'checkpoint')}",
+            f", {count(len({cell.task for cell in cells}), 'task')}",
+            f", {count(len(errors), 'error')}" if errors else None,
             *(join(" · ", fact) for fact in facts),
             class_="iv-facts",
         ),
+        render_counts(cells),
         tag("ul", *tiles, class_="iv-tiles"),
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _errors(errors: list[CellError]) -> Html | None:
-    if not errors:
-        return None
-    items = [tag("li", tag("b", error.cell), tag("pre", error.message)) for error in errors]
-    return tag(
-        "section",
-        tag("h2", "Errors"),
-        tag("p", "These cells could not be judged. An error says nothing about the claim."),
-        tag("ul", *items),
-        class_="iv-errors",
     )
 
 
 def _filters(cells: list[CellRecord]) -> Html | None:
     if not cells:
         return None
+    verdicts, marks = ({f(cell) for cell in cells} for f in (_verdict, mark))
     choices: dict[str, Sequence[str]] = {
         "claim": list(dict.fromkeys(cell.claim.name for cell in cells)),
         "checkpoint": list(dict.fromkeys(cell.checkpoint for cell in cells)),
         "task": list(dict.fromkeys(cell.task for cell in cells)),
-        "verdict": [v for v in VERDICTS if any(c.decision.verdict == v for c in cells)],
+        "verdict": [verdict for verdict in VERDICTS if verdict in verdicts],
+        "expected": [word for word in MARKS if word in marks],
     }
-    selects = [_select(name, values) for name, values in choices.items()]
     # Shown by the script: without one, a filter would be a control that does nothing.
     return tag(
         "form",
-        *selects,
+        *(_select(name, values) for name, values in choices.items() if values),
         tag("button", "reset", type="reset"),
         tag("button", "open shown", type="button", data_iv="open"),
         tag("button", "close all", type="button", data_iv="close"),
-        tag("output", _count(len(cells), "cell"), aria_live="polite"),
+        tag("output", count(len(cells), "cell"), aria_live="polite"),
         class_="iv-filters",
         hidden=True,
         aria_label="Filter cells",
     )
+
+
+def _verdict(cell: CellRecord) -> str:
+    return cell.decision.verdict
 
 
 def _select(name: str, values: Sequence[str]) -> Html:
@@ -132,39 +137,20 @@ def _select(name: str, values: Sequence[str]) -> Html:
     return tag("label", name, select)
 
 
-def _cells(cells: list[CellRecord], names: list[str]) -> Html | None:
+def _groups(cells: list[CellRecord], names: list[str]) -> Html | None:
+    """The cells under their claim, which is written once for all of them."""
+    if not cells:
+        return None
     groups: dict[str, list[Html]] = {}
-    titles = {}
+    heads = {}
     for cell, name in zip(cells, names, strict=True):
-        groups.setdefault(cell.claim.name, []).append(render_cell(cell, name))
-        titles[cell.claim.name] = cell.claim.title
+        claim = canonical_json(cell.claim.to_json())
+        groups.setdefault(claim, []).append(render_cell(cell, name))
+        heads[claim] = join(tag("h3", cell.claim.title), render_claim(cell.claim))
     return join(
-        tag("h2", "Evidence") if cells else None,
+        tag("h2", "Evidence", id=_EVIDENCE, tabindex=-1),
         *(
-            tag("section", tag("h3", titles[name]), *group, class_="iv-group")
-            for name, group in groups.items()
+            tag("section", heads[claim], *group, class_="iv-group")
+            for claim, group in groups.items()
         ),
     )
-
-
-def _run_details(run: Mapping[str, Any]) -> Html | None:
-    if not run:
-        return None
-    rows = [
-        tag("tr", tag("th", key, scope="row"), tag("td", _short(value)))
-        for key, value in run.items()
-    ]
-    return tag(
-        "details",
-        tag("summary", "About this run"),
-        tag("table", *rows, class_="iv-table iv-facts-table"),
-        class_="iv-run",
-    )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -4,6 +4,7 @@ from ivevidence.figure_text import format_number, two_digits
 from ivevidence.html import Html, join, tag
 from ivevidence.records import CellRecord
 from ivevidence.report_cell import verdict_chip
+from ivevidence.report_comparison import mark, mark_chip
 
 
 def anchors(cells: list[CellRecord]) -> list[str]:
@@ -66,13 +67,22 @@ def _family_rows(
 
 def _chip(cell: CellRecord, name: str) -> Html:
     leading = cell.decision.criteria[0] if cell.decision.criteria else None
-    exact = format_number(leading.estimate) if leading else ""
+    number = two_digits(leading.estimate) if leading else None
     return tag(
         "a",
         tag("span", cell.metric, class_="iv-metric") if cell.metric else None,
         verdict_chip(cell.decision.verdict),
-        tag("span", two_digits(leading.estimate), class_="iv-number") if leading else None,
+        mark_chip(cell),
+        tag("span", number, class_="iv-number") if leading else None,
         href=f"#{name}",
         class_=f"iv-entry iv-v-{cell.decision.verdict}",
-        title=f"{leading.name}: {exact}" if leading else None,
+        title=f"{leading.name}: {format_number(leading.estimate)}" if leading else None,
+        aria_label=_spoken(cell, number),
     )
+
+
+def _spoken(cell: CellRecord, number: str | None) -> str:
+    """A chip's name where the table around it cannot be seen; it ends with what the chip shows."""
+    place = (cell.claim.name, cell.checkpoint, cell.task, cell.metric)
+    shown = (cell.decision.verdict.replace("_", " "), mark(cell), number)
+    return ", ".join(part for part in (*place, *shown) if part is not None)

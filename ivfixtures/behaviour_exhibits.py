@@ -168,4 +168,4 @@ def _cell_of(cell: Cell, name: str) -> Cell:
         return cell
     task = bench.options.tasks[name]
     other = Bench(bench.checkpoint, task, bench.options, bench.store, bench.progress)
-    return Cell(cell.claim, cell.subject, [other], cell.nodeid)
+    return cell.on(other)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,10 +13,10 @@ from ivevidence import CellRecord, Claim, Decision, Figure, Table
 from ivfixtures import exhibits
 from ivfixtures.bench import Bench
 from ivfixtures.judging import no_headroom
-from ivfixtures.provenance import command, provenance
+from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
-from ivfixtures.verdicts import tell_pytest
+from ivfixtures.verdicts import Hearing
 from ivmethods.behaviour import first_line
 from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
@@ -35,9 +35,14 @@ class Cell:
     """
 
     def __init__(
-        self, claim: Claim, subject: Subject, benches: Sequence[Bench], nodeid: str
+        self,
+        claim: Claim,
+        subject: Subject,
+        benches: Sequence[Bench],
+        nodeid: str,
+        hearing: Hearing,
     ) -> None:
-        self.claim, self.subject, self.nodeid = claim, subject, nodeid
+        self.claim, self.subject, self.nodeid, self.hearing = claim, subject, nodeid, hearing
         self.benches, self.bench = tuple(benches), benches[0]
         self.metric = subject.metric or METRICS[0]
         self.record: CellRecord | None = None
@@ -48,7 +53,11 @@ class Cell:
         """The cell of each bench alone, in the order of checkpoints and tasks."""
         if len(self.benches) == 1:
             return (self,)
-        return tuple(Cell(self.claim, self.subject, [b], self.nodeid) for b in self.benches)
+        return tuple(map(self.on, self.benches))
+
+    def on(self, bench: Bench) -> "Cell":
+        """The cell with the measurements of another bench."""
+        return Cell(self.claim, self.subject, [bench], self.nodeid, self.hearing)
 
     @property
     def seed(self) -> int:
@@ -167,15 +176,14 @@ class Cell:
         controls: Sequence[Table] = (),
         per_sample: Mapping[str, Float[np.ndarray, " sample"]] | None = None,
         samples: Sequence[str] | None = None,
-    ) -> None:
-        """Keep the evidence and let pytest hear the verdict.
+    ) -> NoReturn:
+        """Keep the evidence and end the test as `Hearing.tell` says.
 
         samples: names of the samples of `per_sample`; default: the queries.
-        supported passes, refuted fails, inconclusive and not_applicable skip with the reason.
         """
         subject, parts = self.subject, self._named_parts()
         behaviours = [(of, exhibits.behaviour(part)) for of, part in parts]
-        self.record = CellRecord(
+        record = CellRecord(
             claim=self.claim,
             checkpoint=subject.name,
             family=subject.family,
@@ -195,11 +203,12 @@ class Cell:
             },
             samples=tuple(samples or (item.query for item in self.bench.items)),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
-            parameters=self._parameters(),
+            parameters=parameters(self.bench, self.is_discovery),
             provenance={**provenance(self.benches), "seconds": time.perf_counter() - self._start},
             command=command(self.nodeid, *subject.selection, *self.bench.options.arguments()),
         )
-        tell_pytest(decision, xfail_refuted=self.bench.options.xfail_refuted)
+        self.record = self.hearing.compare(record)
+        self.hearing.tell(self.record)
 
     def _named_parts(self) -> list[tuple[str, "Cell"]]:
         """The parts, each with what to put before what is its own; nothing if there is one."""
@@ -230,15 +239,3 @@ class Cell:
         if options.measure_anyway and not clopper_pearson(self.valid).low > COMPETENT:
             notes.append("not competent: measured because of --measure-anyway")
         return tuple(notes)
-
-    def _parameters(self) -> dict[str, Any]:
-        task, options = self.bench.task, self.bench.options
-        return {
-            "samples": len(self.bench.items),
-            "orders": list(range(1, options.order + 1)),
-            "seed": options.seed,
-            "protocol": "paper",
-            "instruction": task.instruction,
-            "control instruction": task.contrast_instruction,
-            "discovery samples": np.flatnonzero(self.is_discovery).tolist(),
-        }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,21 @@ class Options:
     memory_budget: int
     judge: Endpoint | None
     measure_anyway: bool
-    xfail_refuted: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that verdicts depend on, by name."""
+        return {
+            "--samples": self.samples,
+            "--orders": ORDERS[self.order - 1],
+            "--path-k": ",".join(map(str, self.path_k)),
+            "--max-paths": self.max_paths,
+            "--path-granularity": self.path_granularity,
+            "--seed": self.seed,
+            "--dtype": self.dtype,
+            "--judge-model": self.judge.model if self.judge else None,
+            "--measure-anyway": self.measure_anyway,
+        }
 
     def arguments(self) -> list[str]:
         """Command-line arguments that measure the same again, but for the checkpoint."""
@@ -90,7 +105,6 @@ def read_options(config: pytest.Config) -> Options:
             memory_budget=_memory_budget(get("--memory-budget"), device),
             judge=read_endpoint(get("--judge"), get("--judge-model")),
             measure_anyway=get("--measure-anyway"),
-            xfail_refuted=get("--xfail-refuted"),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None

@@ -118,6 +118,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="report refuted claims as xfailed: a run whose cells were all judged passes",
     )
+    add(
+        "--expect",
+        metavar="FILE",
+        help="hold the cells to the verdicts in this file: a change of verdict fails",
+    )
+    add("--write-expect", metavar="FILE", help="write the verdicts of this run into this file")
+    add("--expect-new", action="store_true", help="allow cells that --expect has no entry for")
+    add("--expect-missing", action="store_true", help="allow entries of --expect without a cell")
+    add(
+        "--max-drift",
+        type=float,
+        metavar="X",
+        help="fail a cell whose per-sample values moved by significantly more than X, in their "
+        "unit, since --expect was written (its values must be in the store)",
+    )
+    add(
+        "--shard",
+        metavar="I/N",
+        help="judge the I-th of N parts; a checkpoint is never split",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -133,13 +153,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from ivfixtures.run import Run
 
-    run = Run(config)
-    if not all(name.startswith(PUBLISHED_FILES) for name in named):
-        run.options  # noqa: B018 - wrong ones are reported here, before anything is collected
-    config.pluginmanager.register(run, RUN_NAME)
     if config.option.htmlpath is None:
         config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
         config.option.self_contained_html = True
+    # Wrong options are reported here, before anything is collected.
+    run = Run(config, measures=not all(name.startswith(PUBLISHED_FILES) for name in named))
+    config.pluginmanager.register(run, RUN_NAME)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -177,7 +196,9 @@ def cell(
     node = request.node
     claim = node.get_closest_marker("claim").args[0]
     # The id of a file that is named outside of pytest's root folder lacks the file.
-    nodeid = f"{node.path.name}::{node.nodeid.partition('::')[2]}"
+    # Under xdist, its end is the group.
+    name = node.nodeid.partition("::")[2].removesuffix(f"@{request.param.group}")
+    nodeid = f"{node.path.name}::{name}"
     node.stash[CELL] = _cell(claim, request.param, benches, run, nodeid)
     return node.stash[CELL]
 
@@ -192,7 +213,7 @@ def _cell(
     if not subject.checkpoints:
         from ivfixtures.published.cell import PublishedCell
 
-        return PublishedCell(claim, subject, nodeid, run.config.getoption("--xfail-refuted"))
+        return PublishedCell(claim, subject, nodeid, run.hearing)
     from ivfixtures.bench import Bench
     from ivfixtures.cells import Cell
 
@@ -206,7 +227,7 @@ def _cell(
             benches[at] = Bench(checkpoint, task, run.options, run.store, run.show)
         benches[at].asked_for.clear()
         own.append(benches[at])
-    return Cell(claim, subject, own, nodeid)
+    return Cell(claim, subject, own, nodeid, run.hearing)
 
 
 def _named_claims(config: pytest.Config) -> list[str]:

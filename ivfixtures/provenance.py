@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Bool
+
 if TYPE_CHECKING:
     from ivfixtures.bench import Bench
 
@@ -24,6 +27,19 @@ def provenance(benches: Sequence[Bench]) -> dict[str, Any]:
         "device": options.device,
         "dtype": options.dtype,
         **environment(LIBRARIES),
+    }
+
+
+def parameters(bench: Bench, is_discovery: Bool[np.ndarray, " sample"]) -> dict[str, Any]:
+    """What a cell was judged with, that is not in its claim."""
+    return {
+        "samples": len(bench.items),
+        "orders": list(range(1, bench.options.order + 1)),
+        "seed": bench.options.seed,
+        "protocol": "paper",
+        "instruction": bench.task.instruction,
+        "control instruction": bench.task.contrast_instruction,
+        "discovery samples": np.flatnonzero(is_discovery).tolist(),
     }
 
 

@@ -1,8 +1,7 @@
-"""One run of the suite: collects the cells' records and leaves report and evidence."""
+"""One run of the suite: collects the cells' records and leaves report, evidence, expectations."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,36 +10,53 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ivevidence import VERDICTS, CellError, CellRecord, Store, render, write_evidence
+from ivevidence import CellError, CellRecord, Store, render
+from ivfixtures import selection
+from ivfixtures.expecting import Expecting, read_expecting
+from ivfixtures.outputs import Outputs
 from ivfixtures.subjects import PUBLISHED, Subject, measured_subjects, published_subjects
+from ivfixtures.summary import summarize
 from ivfixtures.tasks import passed_over
+from ivfixtures.verdicts import Concluded, Hearing
 
 if TYPE_CHECKING:
     from ivfixtures.options import Options
 
 CELL = pytest.StashKey[Any]()  # a Cell or a PublishedCell
-EVIDENCE_NAME = "evidence.json"
 
 
 class Run:
-    """Plugin of a pytest process that judges claims (controller or xdist worker)."""
+    """Plugin of a pytest process that judges claims (controller or xdist worker).
 
-    def __init__(self, config: pytest.Config) -> None:
+    measures: whether some claim may be about checkpoints. Claims on published numbers alone are
+    judged without torch being imported.
+
+    Raises: pytest.UsageError, an option is wrong.
+    """
+
+    def __init__(self, config: pytest.Config, *, measures: bool) -> None:
         self.config = config
-        self.store = Store(Path(config.invocation_params.dir, config.getoption("--store")))
+        self.folder = config.invocation_params.dir
+        self.store = Store(Path(self.folder, config.getoption("--store")))
         self.records: dict[str, CellRecord] = {}
         self._places: dict[str, int] = {}
         self._of_checkpoints: set[str] = set()
         self._options: Options | None = None
         self.errors: dict[str, CellError] = {}
-        self.measured = self.reused = self.collected = 0
+        self.measured = self.reused = self.planned = 0
+        self.missing: list[str] = []  # entries of --expect without a cell
+        options = self.options if measures else None
+        self.outputs = Outputs(config)
+        try:
+            known = len(options.checkpoints) if options else None
+            self._shard = selection.read_shard(config.getoption("--shard"), known)
+            self.hearing = Hearing(self._expecting(), config.getoption("--xfail-refuted"))
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
 
     @property
     def options(self) -> Options:
-        """The checked options, read when a claim first needs them.
-
-        Claims on published numbers do not, and are judged without torch being imported.
-        """
+        """The checked options, read when a claim first needs them."""
         if self._options is None:
             from ivfixtures.options import read_options
 
@@ -75,6 +91,37 @@ class Run:
             lines.append(f"passed over, as no task is defined for them: {', '.join(unused)}")
         return lines
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Judge all claims of a checkpoint before the next one is loaded, and the shard's only.
+
+        First of all hooks: what -k and -m leave out is still a cell, and its entry is not missing.
+        """
+        labels = [c.label for c in self._options.checkpoints] if self._options else []
+        selection.arrange(items, labels)
+        if self.hearing.expecting:
+            self.hearing.expecting.plan(selection.names(items))
+        if self._shard:
+            items[:], others = selection.split(items, self._shard)
+            self.config.hook.pytest_deselected(items=others)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note how many cells are to be judged."""
+        self.planned = len(selection.names(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Note the same where workers collect."""
+        self.planned = len(ids)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self) -> Generator[None, object, object]:
+        """Let a test pass that ends with `Concluded`."""
+        try:
+            return (yield)
+        except Concluded:
+            return True
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item
@@ -82,22 +129,18 @@ class Run:
         """Let the record travel with the test's report, from xdist workers too."""
         report = yield
         if report.when == "call" and CELL in item.stash:
-            cell = item.stash[CELL]
+            cell, expecting = item.stash[CELL], self.hearing.expecting
+            missing = expecting.missing if expecting else ()
             vars(report)["ivclaims"] = {
                 "record": cell.record.to_json() if cell.record else None,
                 "place": cell.subject.place,
                 "of checkpoint": bool(cell.subject.checkpoints),
                 "measured": self.store.measured,
                 "reused": self.store.reused,
+                "missing": [f"{asked} of {of}" for of, asked in missing],
             }
             self.store.measured = self.store.reused = 0
         return report
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Judge all claims of a checkpoint before the next one is loaded."""
-        checkpoints = self._options.checkpoints if self._options else ()
-        order = {c.label: i for i, c in enumerate(checkpoints)}
-        items.sort(key=lambda item: order.get(_group(item), len(order)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -106,6 +149,7 @@ class Run:
         if sent:
             self.measured += sent["measured"]
             self.reused += sent["reused"]
+            self.missing = sent["missing"]
         if sent and sent["record"]:
             self.records[report.nodeid] = CellRecord.from_json(sent["record"])
             self._places[report.nodeid] = sent["place"]
@@ -114,79 +158,76 @@ class Run:
         elif report.failed:
             self.errors[report.nodeid] = CellError(report.nodeid, _last_line(report))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the evidence; a run that judged no cell fails."""
-        if _is_worker(self.config):
-            return
-        if self._report and (self.records or self.errors):
-            path = self._report.with_name(EVIDENCE_NAME)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_evidence(path, self.cells, errors=self._errors, run=self._facts())
-        if exitstatus == pytest.ExitCode.OK and not self._judged:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, object, object]:
+        """Write the evidence; a run that judged no cell, or cannot write, fails.
+
+        The innermost wrapper: what pytest-html cannot write is no crash, and the summary follows.
+        """
+        if not _is_worker(self.config):
+            self.outputs.write(self)
+            may_miss = self.config.getoption("--expect-missing")
+            failed = not self.judged or (self.missing and not may_miss) or self.outputs.unwritten
+            if exitstatus == pytest.ExitCode.OK and failed:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        try:
+            return (yield)
+        except OSError as error:
+            self.outputs.unwritten[str(self.outputs.report)] = str(error)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            return None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
         """Put matrix and cells before pytest-html's own table."""
-        prefix.append(render(self.cells, errors=self._errors, run=self._facts()))
+        prefix.append(render(self.cells, errors=self.errors.values(), run=self.facts()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict counts, what was measured, and where the report is."""
-        if not (self.records or self.errors):
-            return
-        write = terminalreporter.write_line
-        terminalreporter.write_sep("=", "claims")
-        counts = Counter(record.decision.verdict for record in self.cells)
-        write(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
-        if self.errors:
-            write(
-                f"{len(self.errors)} cells could not be judged (errors are not verdicts)", red=True
-            )
-        if not self._judged:
-            write("no cell was judged: the run fails", red=True)
-        if self.measured or self.reused:
-            again = f"{self.measured} measured, " if self.measured else "nothing measured again, "
-            write(f"measurements: {again}{self.reused} reused from {self.store.folder}")
-        if self._report:
-            write(f"evidence: {self._report.with_name(EVIDENCE_NAME)}")
-            write(f"report: {self._report}")
+        if self.records or self.errors:
+            summarize(self, terminalreporter.write_line, terminalreporter.write_sep)
 
     @property
     def cells(self) -> tuple[CellRecord, ...]:
         """The records in the order of claims, and of the cells of each."""
         return tuple(self.records[nodeid] for nodeid in sorted(self.records, key=self._rank))
 
-    def _rank(self, nodeid: str) -> tuple[str, int]:
-        return self.records[nodeid].claim.name, self._places[nodeid]
-
     @property
-    def _judged(self) -> bool:
+    def judged(self) -> bool:
         """Whether a cell was; where checkpoints are judged, published numbers do not count."""
         counted = self._of_checkpoints or self.records
         return any(self.records[i].decision.verdict != "not_applicable" for i in counted)
 
-    @property
-    def _errors(self) -> tuple[CellError, ...]:
-        return tuple(self.errors.values())
-
-    @property
-    def _report(self) -> Path | None:
-        path = self.config.option.htmlpath
-        return Path(self.config.invocation_params.dir, path) if path else None
-
-    def _facts(self) -> dict[str, Any]:
-        return {
+    def facts(self) -> dict[str, Any]:
+        """What evidence and report say of the run as a whole."""
+        facts = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "arguments": [str(argument) for argument in self.config.invocation_params.args],
             "measured": self.measured,
             "reused": self.reused,
+            "planned": self.planned,
+            "interrupted": self.planned > len(self.records) + len(self.errors),
         }
+        return facts | ({"missing": self.missing} if self.missing else {})
 
+    def premises(self) -> dict[str, dict[str, Any]]:
+        """The options that verdicts depend on, and the digests of the tasks."""
+        options = self._options
+        if options is None:
+            return {}
+        tasks = {name: task.digest for name, task in options.tasks.items()}
+        return {"options": options.settings, "tasks": tasks}
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    return str(marker.args[0]) if marker else ""
+    def _expecting(self) -> Expecting | None:
+        expecting = read_expecting(self.config, self.store)
+        if expecting:
+            expecting.check(**self.premises())
+        return expecting
+
+    def _rank(self, nodeid: str) -> tuple[str, int]:
+        return self.records[nodeid].claim.name, self._places[nodeid]
 
 
 def _is_worker(config: pytest.Config) -> bool:

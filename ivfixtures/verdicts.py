@@ -1,32 +1,112 @@
-"""How pytest hears a verdict."""
+"""How pytest hears a verdict, alone or held to an expectation."""
+
+from dataclasses import dataclass
+from typing import NoReturn
 
 import pytest
 
-from ivevidence import Criterion, Decision
+from ivevidence import CellRecord, Comparison, Criterion, Decision, Drift, Expectation
+from ivfixtures.expecting import Expecting
 
 
-def tell_pytest(decision: Decision, *, xfail_refuted: bool) -> None:
-    """Turn a verdict into pytest's outcome, its message being the statistics."""
+class Concluded(Exception):  # noqa: N818 - not an error: a cell is judged and its test passes
+    """Ends the test of a cell whose verdict is good news, wherever it was concluded."""
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """How the cells of a run are heard.
+
+    expecting: what the run is held to, if anything. xfail_refuted: whether a refuted claim that
+    nothing was expected of is xfailed rather than failed.
+    """
+
+    expecting: Expecting | None = None
+    xfail_refuted: bool = False
+
+    def compare(self, record: CellRecord) -> CellRecord:
+        """The record with what was expected of its cell."""
+        return self.expecting.compare(record) if self.expecting else record
+
+    def tell(self, record: CellRecord) -> NoReturn:
+        """End the test with pytest's outcome, its message being the statistics.
+
+        supported passes, refuted fails, inconclusive and not_applicable skip. With expectations:
+        what was expected passes, or is xfailed if it is refuted; all else fails.
+        """
+        verdict, message = record.decision.verdict, decision_text(record.decision)
+        comparison, xfail_refuted = record.comparison, self.xfail_refuted
+        if comparison:
+            if problem := self._problem(comparison, record):
+                pytest.fail(problem, pytrace=False)
+            xfail_refuted = True
+        if verdict == "refuted" and xfail_refuted:
+            pytest.xfail(message)
+        if verdict == "refuted":
+            pytest.fail(message, pytrace=False)
+        if verdict != "supported" and not comparison:
+            pytest.skip(message)
+        raise Concluded
+
+    def _problem(self, comparison: Comparison, record: CellRecord) -> str | None:
+        decision = record.decision
+        if comparison.expectation is None:
+            if self.expecting and self.expecting.allow_new:
+                return None
+            return (
+                f"new: {comparison.baseline} has no entry for {record.cell_id}; --expect-new "
+                f"allows it, --write-expect writes one\n{decision_text(decision)}"
+            )
+        before = comparison.expectation
+        moved = [drift for drift in comparison.drifts if drift.name in comparison.drifted]
+        if before.verdict != decision.verdict:
+            what = f"changed: {before.verdict} -> {decision.verdict}"
+            moved = list(comparison.drifts)
+        elif moved:
+            what = f"drifted: still {decision.verdict}"
+        else:
+            return None
+        lines = [
+            f"{what} [{comparison.baseline}]",
+            f"expected of {comparison.checkpoint}: {expectation_text(before)}",
+            f"now {decision_text(decision)}",
+            *map(drift_text, moved),
+        ]
+        return "\n".join(lines)
+
+
+def decision_text(decision: Decision) -> str:
+    """A verdict with its reason, and a line for each criterion."""
     lines = [f"{decision.verdict}: {decision.reason}"]
-    lines += [f"  {criterion_line(criterion)}" for criterion in decision.criteria]
-    message = "\n".join(lines)
-    if decision.verdict == "refuted" and xfail_refuted:
-        pytest.xfail(message)
-    if decision.verdict == "refuted":
-        pytest.fail(message, pytrace=False)
-    if decision.verdict != "supported":
-        pytest.skip(message)
+    return "\n".join([*lines, *(f"  {criterion_line(c)}" for c in decision.criteria)])
+
+
+def expectation_text(expectation: Expectation) -> str:
+    """An expected verdict with its first criterion."""
+    if expectation.criterion is None:
+        return expectation.verdict
+    e = expectation
+    return f"{e.verdict}\n  {e.criterion}={_number(e.estimate)} {_bounds(e)} (n={e.n})"
+
+
+def drift_text(drift: Drift) -> str:
+    """A drift as a line of text."""
+    how = f"paired, n={drift.n[1]}" if drift.paired else f"unpaired, n={drift.n[0]}, {drift.n[1]}"
+    return f"  drift of {drift.name}={_number(drift.estimate)} {_bounds(drift)} ({how})"
 
 
 def criterion_line(criterion: Criterion) -> str:
     """One criterion as a line of text."""
-
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
-
-    bounds = f"[{number(criterion.low)}, {number(criterion.high)}]"
     test = "" if criterion.p_value is None else f", p={criterion.p_value:.2g}"
     return (
-        f"{criterion.name}={number(criterion.estimate)} {bounds} against "
-        f"{number(criterion.threshold)} (n={criterion.n}{test}): {criterion.outcome}"
+        f"{criterion.name}={_number(criterion.estimate)} {_bounds(criterion)} against "
+        f"{_number(criterion.threshold)} (n={criterion.n}{test}): {criterion.outcome}"
     )
+
+
+def _bounds(found: Criterion | Expectation | Drift) -> str:
+    return f"[{_number(found.low)}, {_number(found.high)}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,8 +1,9 @@
-"""Shapes in signatures are checked while our own tests run."""
+"""Shapes in signatures are checked while our own tests run; the suite on random checkpoints."""
 
 import os
 
 import beartype  # noqa: F401 - before nnsight, whose `object.save` its import does not survive
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -10,3 +11,32 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("ivclaims", deadline=None)
 settings.load_profile("ivclaims")
 install_import_hook("ivmethods", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A small OLMo-2 with random weights, saved as a folder."""
+    from tests.suite import saved
+
+    return saved("olmo2", tmp_path_factory.mktemp("random-olmo2"))
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    """A folder of two contrastive tasks."""
+    from tests.suite import write_tasks
+
+    return write_tasks(tmp_path / "tasks")
+
+
+@pytest.fixture
+def judge(pytester, checkpoint, tasks):
+    """Run `pytest --pyargs` on claims, in an empty folder; options may be added."""
+
+    def run(*options, only=("claims.test_localization", "claims.test_superadditivity")):
+        return pytester.runpytest_inprocess(
+            *("--pyargs", *only, "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
+            *("--samples", "8", "-p", "no:cacheprovider", *map(str, options)),
+        )
+
+    return run

@@ -1,13 +1,18 @@
 """Evidence made up for tests: 2 claims x 5 checkpoints x 4 tasks (x metrics), plausible numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ivevidence.records import (
     CellError,
     CellRecord,
     Claim,
+    Comparison,
     Criterion,
     Decision,
+    Drift,
+    Expectation,
     Figure,
     Prompt,
     Table,
@@ -134,6 +139,24 @@ def example_cell(
         },
         command=command,
     )
+
+
+def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
+    """The cell held to an entry that gives it this mark of the report."""
+    verdict, leading = cell.decision.verdict, cell.decision.criteria[:1]
+    other = "refuted" if verdict != "refuted" else "supported"
+    entry = Expectation(other if mark == "changed" else verdict)
+    for c in leading:
+        entry = replace(entry, criterion=c.name, estimate=0.125, low=0.0625, high=0.25, n=40)
+    if mark == "new":
+        return replace(cell, comparison=Comparison("main.json", None))
+    drifts = (
+        Drift("effect", -0.375, -0.5, -0.25, 0.004, (50, 50), True),
+        Drift("specific", 0.0078, None, None, 0.5, (3, 4), False),
+    )
+    drifted = ("effect",) if mark == "drifted" else ()
+    comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted)
+    return replace(cell, comparison=comparison)
 
 
 def example_decision(

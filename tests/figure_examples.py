@@ -98,4 +98,21 @@ def grouped_bars(categories: tuple[str, ...] = TASKS, names: tuple[str, ...] = S
     return Figure("grouped_bars", "Valid answers", "100 samples; exact 95 % intervals.", data)
 
 
+def history(checkpoints: int = 5, **data) -> Figure:
+    """A claim put to the test from the second checkpoint on, up to the fourth."""
+    rng = np.random.default_rng(checkpoints)
+    points = []
+    for k in range(checkpoints):
+        estimate = 0.12 * k + rng.uniform(-0.03, 0.03)
+        verdict = "supported" if estimate > 0.15 else "inconclusive" if k else "not_applicable"
+        point = {"label": f"step-{k}000", "verdict": verdict, "group": 0}
+        if k:
+            point |= {"estimate": estimate, "low": estimate - 0.05, "high": estimate + 0.05}
+            point |= {"threshold": 0.1}
+        points.append(point if k < 4 else {"label": f"step-{k}000", "verdict": None})
+    data = {"points": points, "unit": "share of gap", **data}
+    return Figure("history", "adj_comp", "Share of gap, effect; 90 % intervals.", data)
+
+
 EXAMPLES = (path_bars(), head_maps(), trajectories(), lines(), scatter(), grouped_bars())
+EXAMPLES += (history(),)

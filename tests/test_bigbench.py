@@ -21,6 +21,7 @@ from ivfixtures.options import _tasks
 from ivfixtures.tasks import Item, Task, TaskError
 from ivmethods.prompts import tokenize_sample
 from tests.models import random_model, text_tokenizer
+from tests.suite import shown
 
 SHARED = Path(__file__).parents[2] / "shared"
 SAMPLES = SHARED / "bigbench"
@@ -468,7 +469,7 @@ def test_a_cell_has_the_notes_of_its_task_and_the_command_that_repeats_it(judge,
     assert cell.notes[0] == "bb/implicatures.json: 1 repeated examples are counted once"
     assert cell.notes[1].startswith("4 samples are not in logit_diff")  # ` Y` and ` N`: spaces
     assert f"--bigbench {folder}" in cell.command
-    html = (pytester.path / "reports" / "claims.html").read_text()
+    html = shown(pytester.path / "reports" / "claims.html")
     assert "&lt;u&gt;0&lt;/u&gt;" in html
     assert "<u>0</u>" not in html
 

@@ -20,6 +20,7 @@ from ivfixtures.behaviour_exhibits import judged_answers
 from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
 from ivfixtures.judge import judge_prompt, judged, read_decision
 from ivfixtures.tasks import load_tasks
+from tests.suite import shown
 
 SECRET = "sk-do-not-tell"
 YES = {"choices": [{"message": {"content": "yes"}}]}
@@ -374,7 +375,7 @@ def test_the_judge_decides_and_the_stated_set_stands_beside(claim, pytester, stu
     assert sum(role.startswith("judgement of") for role in cell.measurements) == len(stub.requests)
     assert f"--judge {stub.url} --judge-model some-model" in cell.command
     content = (pytester.path / "reports" / "evidence.json").read_text()
-    assert SECRET not in content + (pytester.path / "reports" / "claims.html").read_text()
+    assert SECRET not in content + shown(pytester.path / "reports" / "claims.html")
 
 
 def test_a_task_without_a_response_type_is_judged_by_its_set(claim, pytester, stub):

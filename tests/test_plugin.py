@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,79 +14,12 @@ import claims
 from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures import material
 from ivfixtures.bench import Bench
-from ivfixtures.cells import tell_pytest
 from ivfixtures.checkpoints import load, resolve
+from ivfixtures.verdicts import Concluded, Hearing
 from ivmethods.checks import Checks
 from ivmethods.model import network
-from tests.models import random_model, text_tokenizer
-
-TASKS = """
-[adj_comp]
-file = "words.csv"
-answer = "adj_comp"
-contrast = "adj_ant"
-instruction = "Given an adjective, state its comparative form."
-prompt = "Adjective: {query}. Answer:"
-valid_columns = ["adj_comp"]
-
-[adj_ant]
-file = "words.csv"
-answer = "adj_ant"
-contrast = "adj_comp"
-instruction = "Given an adjective, state its antonym."
-prompt = "Adjective: {query}. Answer:"
-valid_columns = ["adj_ant"]
-"""
-ROWS = ["big,bigger,small", "<script>document.title='x'</script>,smaller,big", "hot,hotter,cold"]
-ROWS += [
-    "tall,taller,short",
-    "good,better,bad",
-    "old,older,young",
-    "wet,wetter,dry",
-    "shy,shyer,bold",
-]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A small random model with a tokenizer of words, saved as a folder."""
-    return saved("olmo2", tmp_path_factory.mktemp("random-olmo2"))
-
-
-def saved(layout, folder):
-    tokenizer = text_tokenizer("byte")
-    model = random_model(layout, 3)
-    model.resize_token_embeddings(len(tokenizer))
-    model.config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def tasks(tmp_path):
-    folder = tmp_path / "tasks"
-    folder.mkdir()
-    (folder / "tasks.toml").write_text(TASKS)
-    (folder / "words.csv").write_text("\n".join(["query,adj_comp,adj_ant", *ROWS]) + "\n")
-    return folder
-
-
-@pytest.fixture
-def judge(pytester, checkpoint, tasks):
-    """Run `pytest --pyargs` on claims, in an empty folder; options may be added."""
-
-    def run(*options, only=("claims.test_localization", "claims.test_superadditivity")):
-        return pytester.runpytest_inprocess(
-            *("--pyargs", *only, "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
-            *("--samples", "8", "-p", "no:cacheprovider", *map(str, options)),
-        )
-
-    return run
-
-
-def printed(result):
-    return "\n".join(result.outlines + result.errlines)
+from tests.evidence_examples import example_cell
+from tests.suite import printed, saved, shown
 
 
 def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
@@ -113,7 +47,7 @@ def test_every_claim_can_be_judged_in_one_run(judge, pytester):
 
 def test_hostile_queries_show_as_text(judge, pytester):
     judge("--measure-anyway", "--xfail-refuted")
-    html = (pytester.path / "reports" / "claims.html").read_text()
+    html = shown(pytester.path / "reports" / "claims.html")
     assert "document.title" in html
     assert "<script>document.title" not in html
 
@@ -215,7 +149,7 @@ def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, 
 @pytest.mark.parametrize(
     ("verdict", "xfail", "outcome"),
     [
-        ("supported", False, None),
+        ("supported", False, Concluded),
         ("refuted", False, pytest.fail.Exception),
         ("refuted", True, pytest.xfail.Exception),
         ("inconclusive", True, pytest.skip.Exception),
@@ -224,13 +158,10 @@ def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, 
 )
 def test_pytest_hears_the_verdict_with_its_statistics(verdict, xfail, outcome):
     criterion = Criterion("closed share", "", 0.031, 0.01, 0.052, 0.1, 50, p_value=0.2)
-    decision = Decision(verdict, "because", (criterion,))
-    if outcome is None:
-        tell_pytest(decision, xfail_refuted=xfail)
-        return
+    record = replace(example_cell(), decision=Decision(verdict, "because", (criterion,)))
     with pytest.raises(outcome) as raised:
-        tell_pytest(decision, xfail_refuted=xfail)
-    assert str(raised.value).splitlines() == [
+        Hearing(xfail_refuted=xfail).tell(record)
+    assert outcome is Concluded or str(raised.value).splitlines() == [
         f"{verdict}: because",
         "  closed share=0.031 [0.01, 0.052] against 0.1 (n=50, p=0.2): short",
     ]

@@ -9,7 +9,6 @@ import pytest
 from ivevidence import read_evidence
 from ivfixtures.probing import FOLDS, MOST_REPHRASINGS, rephrasings
 from ivfixtures.tasks import MIN_REPHRASINGS, load_tasks
-from tests.models import random_model, text_tokenizer
 
 CLAIM = "linear_separability"
 WORDS = ("Say", "State", "Print", "Name", "Give")
@@ -29,17 +28,6 @@ def write_rephrasings(folder, task, texts):
     path = folder / "varied_instructions" / f"{task}_rephrased.csv"
     path.write_text(f"index,instruction\n{rows}")
     return path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("random-olmo2")
-    tokenizer, model = text_tokenizer("byte"), random_model("olmo2", 2)
-    model.resize_token_embeddings(len(tokenizer))
-    model.config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

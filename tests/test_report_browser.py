@@ -8,7 +8,16 @@ from dataclasses import replace
 import pytest
 
 from ivevidence import Prompt, render
-from tests.evidence_examples import CHECKPOINTS, CLAIMS, example_cell
+from ivevidence.html import Html, tag
+from ivevidence.page import page
+from ivevidence.report import frame
+from tests.evidence_examples import (
+    CHECKPOINTS,
+    CLAIMS,
+    example_cell,
+    example_cells,
+    example_comparison,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
@@ -26,12 +35,14 @@ def cells():
     prompt = Prompt(
         "attack", (ATTACK, "<img src=x onerror=\"document.title='y'\">"), {}, "a", ATTACK
     )
-    return [
+    cells = [
         replace(example_cell(claim, checkpoint, task, metric), prompts=(prompt,))
         for claim, metric in ((CLAIMS[0], None), (CLAIMS[1], "rr"))
         for checkpoint in (CHECKPOINTS[0], CHECKPOINTS[3])
         for task in ("adj_comp", "can_fly")
     ]
+    marks = ("as expected", "changed", "drifted", "new")
+    return [example_comparison(cell, marks[k % 4]) for k, cell in enumerate(cells)]
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +51,14 @@ def body(cells):
 
 
 def browse(
-    tmp_path, body: str, *, anchor: str = "", script: str = "", options=("--dump-dom",)
+    tmp_path, body: Html, *, anchor: str = "", script: str = "", options=("--dump-dom",)
 ) -> str:
     """Return the page as it stands after loading, with `script` run at its end."""
-    page = tmp_path / "report.html"
-    head = '<!DOCTYPE html><html><head><meta charset="utf-8"><title>report</title></head>'
-    page.write_text(f"{head}<body>{body}<script>{script}</script></body></html>", "utf-8")
+    file = tmp_path / "report.html"
+    end = Html(f"<script>{script}</script>")
+    file.write_text(page("report", Html(body + end)), "utf-8")
     profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [CHROMIUM, *OPTIONS, profile, *options, page.as_uri() + anchor]
+    command = [CHROMIUM, *OPTIONS, profile, *options, file.as_uri() + anchor]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
@@ -58,16 +69,37 @@ def details(dom: str) -> dict[str, str]:
 OPEN = "#cell-localization--tiny-olmo2-planted-sft-adj_comp"
 
 
-def test_a_link_to_a_cell_opens_it_and_draws_only_its_figures(tmp_path, body, cells):
+def test_a_link_to_a_cell_opens_it_and_unpacks_only_its_content(tmp_path, body, cells):
+    (cell,) = (c for c in cells if c.cell_id == "localization[tiny-olmo2-planted-sft-adj_comp]")
+    said = [cell.command, cell.notes[0], "Expected and found", "50 samples"]
+    assert [text for text in said if text in body] == []
     dom = browse(tmp_path, body, anchor=OPEN)
     opened = [name for name, tag in details(dom).items() if re.search(r"\bopen\b", tag)]
     assert opened == [OPEN[1:]]
-    cell = next(
-        cell for cell in cells if cell.cell_id == "localization[tiny-olmo2-planted-sft-adj_comp]"
-    )
+    assert [dom.count(f">{text}<") for text in said] == [1] * len(said)
     assert dom.count("<svg") == len(cell.figures) + 1
-    assert dom.count("data-iv-packed=") == sum(bool(c.decision.criteria) for c in cells) - 1
+    assert dom.count("data-iv-packed=") == len(cells) - 1
     assert ">copy</button>" in dom
+
+
+def test_an_opened_cell_repeats_its_claim(tmp_path, body, cells):
+    dom = browse(tmp_path, body, anchor=OPEN)
+    counts = [[text.count(claim.quote) for text in (body, dom)] for claim in CLAIMS]
+    assert counts == [[1, 2], [1, 1]]
+
+
+def test_a_link_leads_the_keyboard_to_the_cell_and_wide_tables_can_be_scrolled(tmp_path, body):
+    script = """
+        setTimeout(() => {
+          const cell = document.activeElement.parentElement;
+          const wide = [...cell.querySelectorAll(".iv-scroll")].filter(
+            (box) => box.scrollWidth > box.clientWidth);
+          document.title = [cell.id, wide.length > 0, wide.every((box) => box.tabIndex === 0)];
+        }, 1000);
+    """
+    options = ("--window-size=400,900", "--dump-dom")
+    dom = browse(tmp_path, body, anchor=OPEN, script=script, options=options)
+    assert f"<title>{OPEN[1:]},true,true</title>" in dom
 
 
 def test_markup_in_prompts_shows_as_text(tmp_path, body):
@@ -84,6 +116,7 @@ def test_markup_in_prompts_shows_as_text(tmp_path, body):
         ("checkpoint", "tiny-olmo2-base", 4),
         ("task", "can_fly", 4),
         ("verdict", "not_applicable", 4),
+        ("expected", "drifted", 2),
     ],
 )
 def test_filters_leave_the_cells_asked_for(tmp_path, body, cells, name, value, shown):
@@ -121,13 +154,47 @@ def test_a_link_to_a_hidden_or_unknown_cell_breaks_nothing(tmp_path, body, cells
 
 
 def test_without_scripts_the_page_is_a_plain_list(tmp_path, body, cells):
-    scriptless = re.sub(r"<script>.*?</script>", "", body, flags=re.DOTALL)
+    scriptless = Html(re.sub(r"<script>.*?</script>", "", body, flags=re.DOTALL))
     dom = browse(tmp_path, scriptless)
     assert len(details(dom)) == len(cells)
     assert re.search(r"<form [^>]*hidden", dom)
-    assert "Figures (drawn by a script" in dom
+    assert dom.count("Unpacked by a script, and in evidence.json") == len(cells)
 
 
 def test_the_page_can_be_photographed(tmp_path, body):
     browse(tmp_path, body, options=("--window-size=1200,900", f"--screenshot={tmp_path / 'p.png'}"))
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_five_hundred_cells_open_at_once_and_stay_packed(tmp_path):
+    first = [replace(cell, figures=()) for cell in example_cells()]
+    copies = [replace(c, checkpoint=f"{c.checkpoint}-{k}") for k in range(8) for c in first]
+    cells = [*first, *copies][:500]
+    dom = browse(tmp_path, render(cells), anchor=OPEN)
+    assert "500 of 500 cells" in dom
+    assert dom.count("data-iv-packed=") == 499
+    assert len(re.findall(r"<details [^>]*\bopen\b", dom)) == 1
+
+
+def test_opened_cells_are_printed_whole_and_closed_ones_as_a_line(tmp_path, cells):
+    story = render([replace(cell, notes=("a long story",) * 400) for cell in cells])
+    brief = pages_printed(tmp_path, render(cells))
+    assert brief > 1
+    assert pages_printed(tmp_path, story, anchor=OPEN) >= brief + 5
+    press = "document.querySelector('[data-iv={}]').click();"
+    shut = press.format("open") + f"setTimeout(() => {{ {press.format('close')} }}, 1000);"
+    assert pages_printed(tmp_path, story, script=shut) == brief
+
+
+def pages_printed(tmp_path, body: Html, **how: str) -> int:
+    file = tmp_path / "report.pdf"
+    browse(tmp_path, body, options=(f"--print-to-pdf={file}",), **how)
+    return len(re.findall(rb"/Type /Page\b", file.read_bytes()))
+
+
+def test_a_frame_around_anything_else_runs_without_an_error(tmp_path):
+    watch = Html("<script>onerror = (said) => { document.title = said; };</script>")
+    body = frame(watch, tag("h1", "Audit"), label="Audit")
+    dom = browse(tmp_path, body, anchor="#nothing")
+    assert "<title>report</title>" in dom
+    assert "<h1>Audit</h1>" in dom

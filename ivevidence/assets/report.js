@@ -14,13 +14,31 @@
     document.head.append(viewport);
   }
 
-  // Figures are packed (zlib, base64) until their cell is opened.
-  async function inflate(box) {
+  // Most of a cell is packed (zlib, base64) until the cell is opened.
+  async function unpack(box) {
     const packed = box.dataset.ivPacked;
     delete box.dataset.ivPacked;
     const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     box.innerHTML = await new Response(stream).text();
+    box.querySelectorAll(".iv-command").forEach(offerCopy);
+  }
+
+  // The claim is written once for all of its cells: an opened cell shows it again.
+  function fill(cell) {
+    const box = cell.querySelector("[data-iv-packed]");
+    if (!box) return;
+    cell.querySelector(".iv-body").prepend(
+      cell.parentElement.querySelector(".iv-claim").cloneNode(true),
+    );
+    return unpack(box);
+  }
+
+  // What is too wide for the page can be scrolled with the keyboard.
+  function offerScrolling(cell) {
+    for (const box of cell.querySelectorAll(".iv-scroll, .iv-figure")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    }
   }
 
   function offerCopy(command) {
@@ -41,10 +59,10 @@
   }
 
   for (const cell of cells) {
-    cell.addEventListener("toggle", () => {
+    cell.addEventListener("toggle", async () => {
       if (!cell.open) return;
-      cell.querySelectorAll("[data-iv-packed]").forEach(inflate);
-      cell.querySelectorAll(".iv-command:not(.iv-copy + *)").forEach(offerCopy);
+      await fill(cell);
+      offerScrolling(cell);
     });
   }
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ivevidence import CellRecord, Claim, Decision, Figure, Table
 from ivfixtures.provenance import command, environment
 from ivfixtures.published.audit import SAMPLES
 from ivfixtures.published.files import file_digests
 from ivfixtures.subjects import Subject
-from ivfixtures.verdicts import tell_pytest
+from ivfixtures.verdicts import Hearing
 
 LIBRARIES = ("ivclaims", "numpy", "scipy")
 SOURCE = "arXiv:2602.07930v2 (CC BY 4.0), as packaged in ivfixtures/published/data"
@@ -20,11 +21,10 @@ class PublishedCell:
     model: whose numbers; None where the cell is about all models and tasks.
     """
 
-    def __init__(self, claim: Claim, subject: Subject, nodeid: str, xfail_refuted: bool) -> None:
-        self.claim, self.subject, self.nodeid = claim, subject, nodeid
+    def __init__(self, claim: Claim, subject: Subject, nodeid: str, hearing: Hearing) -> None:
+        self.claim, self.subject, self.nodeid, self.hearing = claim, subject, nodeid, hearing
         self.model, self.task = subject.model, subject.task
         self.record: CellRecord | None = None
-        self._xfail_refuted = xfail_refuted
         self._start = time.perf_counter()
 
     def conclude(
@@ -34,9 +34,9 @@ class PublishedCell:
         figures: Sequence[Figure] = (),
         tables: Sequence[Table] = (),
         notes: Sequence[str] = (),
-    ) -> None:
-        """Keep the evidence and let pytest hear the verdict, as `Cell.conclude` does."""
-        self.record = CellRecord(
+    ) -> NoReturn:
+        """Keep the evidence and end the test, as `Cell.conclude` does."""
+        record = CellRecord(
             claim=self.claim,
             checkpoint=self.subject.name,
             family=self.subject.family,
@@ -56,7 +56,8 @@ class PublishedCell:
             },
             command=command(self.nodeid),
         )
-        tell_pytest(decision, xfail_refuted=self._xfail_refuted)
+        self.record = self.hearing.compare(record)
+        self.hearing.tell(self.record)
 
     def _model(self) -> dict[str, str]:
         return {"model of the paper": self.model.hub_id} if self.model else {}

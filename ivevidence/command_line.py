@@ -1,0 +1,124 @@
+"""The command line: runs compared, followed over checkpoints, and shown in one report.
+
+All of it reads stored evidence; no model is loaded.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ivevidence.codec import EvidenceError
+from ivevidence.diff_page import diff_page
+from ivevidence.diff_text import diff_text
+from ivevidence.differences import compare
+from ivevidence.files import write_atomic
+from ivevidence.history import histories
+from ivevidence.history_page import history_page
+from ivevidence.history_text import history_text
+from ivevidence.html import Html
+from ivevidence.merging import merge
+from ivevidence.page import page
+from ivevidence.records import VERDICTS
+from ivevidence.report import render
+from ivevidence.report_run import count
+from ivevidence.runs import evidence_path, read_runs
+from ivevidence.svg import visible_text
+
+_RUN = "folder that holds evidence.json, or such a file"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code.
+
+    0: done, and for `diff` no verdict changed; 1: `diff` found a changed verdict, an error or an
+    interrupted run; 2: a wrong argument, or a run that cannot be read.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # signs that a terminal cannot show are no crash
+    options = _parser().parse_args(arguments)
+    try:
+        _check_page(options.html, options.runs)
+        return int(options.run(options))
+    except (EvidenceError, OSError) as error:
+        print(f"error: {visible_text(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ivevidence", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    diff = commands.add_parser("diff", help="what changed, what drifted, what is only in one run")
+    diff.add_argument("runs", nargs=2, metavar="RUN", help=f"before and after: {_RUN}")
+    history = commands.add_parser("history", help="verdicts and estimates over checkpoints")
+    history.add_argument("runs", nargs="+", metavar="RUN", help=f"in order: {_RUN}")
+    report = commands.add_parser("report", help="one report of a run, or of several (shards)")
+    report.add_argument("runs", nargs="+", metavar="RUN", help=_RUN)
+    for command, run, name in (
+        (diff, _diff, "diff"),
+        (history, _history, "history"),
+        (report, _report, "report"),
+    ):
+        default = Path("reports", f"{name}.html")
+        about = f"where the page is written (default: {default})"
+        command.add_argument("--html", type=Path, default=default, metavar="FILE", help=about)
+        command.set_defaults(run=run)
+    return parser
+
+
+def _check_page(target: Path, runs: Sequence[str]) -> None:
+    """Refuse to write a page over anything that is not one."""
+    advice = "name another file"
+    if target.suffix.lower() != ".html":
+        raise EvidenceError("--html", str(target), "a name that ends in .html", advice=advice)
+    if target.exists() and any(target.samefile(evidence_path(run)) for run in runs):
+        raise EvidenceError("--html", str(target), "none of the runs", advice=advice)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    runs = read_runs(options.runs)
+    (first, second), (before, after) = tuple(runs), tuple(runs.values())
+    difference = compare(before, after)
+    body = diff_page(difference, (first, second), (before.run, after.run))
+    _write(options.html, f"{first} and {second}", body)
+    print(diff_text(difference, (first, second), color=sys.stdout.isatty()))
+    print(_written(options.html))
+    return 0 if difference.is_clean else 1
+
+
+def _history(options: argparse.Namespace) -> int:
+    runs = read_runs(options.runs)
+    found = histories(runs)
+    _write(options.html, "History of claims", history_page(found, list(runs)))
+    columns = shutil.get_terminal_size().columns
+    print(history_text(found, columns=columns, color=sys.stdout.isatty()))
+    print(_written(options.html))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    evidence = merge(read_runs(options.runs))
+    body = render(evidence.cells, errors=evidence.errors, run=evidence.run)
+    _write(options.html, "Evidence report", body)
+    counts = Counter(cell.decision.verdict for cell in evidence.cells)
+    said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
+    print(", ".join(said) or "no cell was judged")
+    if evidence.errors:
+        print(
+            f"{count(len(evidence.errors), 'cell')} could not be judged (errors are not verdicts)"
+        )
+    print(_written(options.html))
+    return 0
+
+
+def _write(target: Path, title: str, body: Html) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(target, page(title, body).encode())
+
+
+def _written(target: Path) -> str:
+    return visible_text(f"page: {target}")

@@ -1,0 +1,36 @@
+"""Parts of the pages that compare runs: styles, figures, tables with captions."""
+
+import importlib.resources
+
+from ivevidence.figure_text import format_number
+from ivevidence.html import Html, tag
+from ivevidence.records import Criterion
+from ivevidence.report_tables import bounds
+
+
+def comparison_style() -> Html:
+    """Return the styles of pages that compare runs, beside the report's."""
+    path = importlib.resources.files("ivevidence") / "assets" / "comparison.css"
+    return Html(f"<style>{path.read_text('utf-8')}</style>")
+
+
+def drawn(title: str, caption: str, svg: str) -> Html:
+    """Return a figure with its caption."""
+    said = tag("figcaption", tag("b", title), " ", caption)
+    return tag("figure", said, Html(svg), class_="iv-figure iv-history")
+
+
+def wide_table(title: str, *parts: Html) -> Html:
+    """Return a table with a caption that scrolls where it is wide, with the keyboard too."""
+    table = tag("table", tag("caption", title), *parts, class_="iv-table iv-compared")
+    return tag("div", table, class_="iv-scroll", tabindex=0, role="region", aria_label=title)
+
+
+def head(*names: str) -> Html:
+    """Return the head of a table."""
+    return tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
+
+
+def estimate_text(criterion: Criterion) -> str:
+    """Return an estimate with its bounds."""
+    return f"{format_number(criterion.estimate)} {bounds(criterion.low, criterion.high)}"

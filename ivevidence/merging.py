@@ -1,0 +1,94 @@
+"""Several runs as one: shards of a run, or runs on several machines."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ivevidence.codec import EvidenceError
+from ivevidence.evidence import SCHEMA, Evidence
+from ivevidence.records import CellName, CellRecord
+
+_SUMMED = ("measured", "reused", "seconds", "planned")
+
+
+def merge(runs: Mapping[str, Evidence]) -> Evidence:
+    """Return the evidence of all runs: cells by claim and then in the runs' order, all errors.
+
+    A cell that several runs judged is kept once. Facts that are the same in all runs stay as they
+    are, counts are added up, and other facts are listed by run.
+
+    Raises:
+        EvidenceError: two runs judged the same cell and found something else.
+    """
+    if len(runs) == 1:
+        return next(iter(runs.values()))
+    cells, dropped = _cells(runs)
+    return Evidence(
+        schema=SCHEMA,
+        run=_facts(runs, dropped),
+        cells=tuple(sorted(cells, key=lambda cell: cell.claim.name)),
+        errors=tuple(error for run in runs.values() for error in run.errors),
+    )
+
+
+def _cells(runs: Mapping[str, Evidence]) -> tuple[list[CellRecord], int]:
+    """The cells, each once, and how many there were more than once."""
+    cells: list[CellRecord] = []
+    first: dict[CellName, tuple[str, CellRecord]] = {}
+    dropped = 0
+    for name, evidence in runs.items():
+        for cell in evidence.cells:
+            owner, known = first.setdefault(cell.name, (name, cell))
+            if owner == name:
+                cells.append(cell)
+            elif _found(cell) == _found(known):
+                dropped += 1
+            else:
+                raise EvidenceError(
+                    cell.cell_id,
+                    f"one cell in {owner}, another in {name}",
+                    "the same in all runs",
+                    "merging",
+                    "leave one run out, or compare them with `diff` or `history`",
+                )
+    return cells, dropped
+
+
+def _found(cell: CellRecord) -> CellRecord:
+    """The cell without what says where it was judged, and against what."""
+    return replace(cell, provenance={}, command="", comparison=None)
+
+
+def _facts(runs: Mapping[str, Evidence], dropped: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"runs": list(runs)}
+    names = dict.fromkeys(key for evidence in runs.values() for key in evidence.run)
+    for key in names:
+        facts[key] = _joint(key, {r: e.run[key] for r, e in runs.items() if key in e.run}, runs)
+    if isinstance(facts.get("planned"), int):
+        facts["planned"] -= dropped  # planned in several runs, and one cell all the same
+    return facts
+
+
+def _joint(key: str, values: dict[str, Any], runs: Mapping[str, Evidence]) -> Any:
+    found = list(values.values())
+    if key == "planned":
+        found += [len(e.cells) + len(e.errors) for r, e in runs.items() if r not in values]
+    if key in _SUMMED and all(isinstance(value, int | float) for value in found):
+        return sum(found)
+    if key == "interrupted":
+        return any(found)
+    if key == "missing" and all(isinstance(value, list) for value in found):
+        return _once([entry for value in found for entry in value])
+    if len(values) == len(runs) and all(value == found[0] for value in found):
+        return found[0]
+    if key == "date" and all(isinstance(value, str) for value in found):
+        return f"{min(found)} to {max(found)}"
+    return values
+
+
+def _once(entries: list[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for entry in entries:
+        if entry not in kept:
+            kept.append(entry)
+    return kept

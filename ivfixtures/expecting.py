@@ -1,0 +1,131 @@
+"""A run that is held to the expectations of an earlier one."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ivevidence import CellRecord, Comparison, Drift, Expectation, Store
+from ivevidence.drifts import ALPHA, drifts, is_beyond
+from ivevidence.expectations import Expectations, read_expectations, values_of
+from ivevidence.matching import partners
+from ivevidence.records import CellName
+
+
+def read_expecting(config: pytest.Config, store: Store) -> "Expecting | None":
+    """What the run's options hold it to, if anything.
+
+    Raises: ValueError, there is no such file, or it is damaged, or an option lacks it.
+    """
+    name, max_drift = config.getoption("--expect"), config.getoption("--max-drift")
+    alone = {
+        "--expect-new": config.getoption("--expect-new"),
+        "--expect-missing": config.getoption("--expect-missing"),
+        "--max-drift": max_drift is not None,
+    }
+    for option, given in alone.items():
+        if given and name is None:
+            raise ValueError(f"{option} is about --expect FILE, which is not given [command line]")
+    if name is None:
+        return None
+    if max_drift is not None and not 0 <= max_drift < math.inf:
+        raise ValueError(f"--max-drift={max_drift}, but should be at least 0 [command line]")
+    try:
+        expectations = read_expectations(Path(config.invocation_params.dir, name))
+    except OSError as error:
+        raise ValueError(
+            f"--expect={name}, but should be a file of expectations [{error.strerror}]; "
+            "--write-expect writes one"
+        ) from None
+    return Expecting(
+        Path(name),
+        expectations,
+        store,
+        allow_new=alone["--expect-new"],
+        allow_missing=alone["--expect-missing"],
+        max_drift=max_drift,
+    )
+
+
+class Expecting:
+    """What is expected of each cell of a run.
+
+    allow_new, allow_missing: a cell without an entry, or an entry without a cell, is no failure.
+    max_drift: a drift whose whole interval lies further from zero is one; None: none is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        expectations: Expectations,
+        store: Store,
+        *,
+        allow_new: bool,
+        allow_missing: bool,
+        max_drift: float | None,
+    ) -> None:
+        self.path, self.expectations, self.store = path, expectations, store
+        self.allow_new, self.allow_missing, self.max_drift = allow_new, allow_missing, max_drift
+        self.missing: tuple[CellName, ...] = ()
+        self._partners: dict[CellName, CellName] = {}
+
+    def check(
+        self, *, options: Mapping[str, Any] | None = None, tasks: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse to hold a run to what was found with other options or task data.
+
+        Without options, nothing is measured that would depend on them.
+
+        Raises: ValueError, with what differs.
+        """
+        if options is None or tasks is None:
+            return
+        advice = "judge as it was written, or write another file with --write-expect"
+        for name, expected in self.expectations.options.items():
+            if options.get(name) != expected:
+                raise ValueError(
+                    f"{name}={options.get(name)}, but should be {expected} [{self.path}]; {advice}"
+                )
+        for name in tasks.keys() & self.expectations.tasks.keys():
+            if tasks[name] != (expected := self.expectations.tasks[name]):
+                raise ValueError(
+                    f"digest of task {name}={tasks[name][:12]}, but should be {expected[:12]} "
+                    f"[{self.path}]; its data or wording are others: {advice}"
+                )
+
+    def plan(self, names: Iterable[CellName]) -> None:
+        """Find the entry of every cell that was collected, whether it is selected or not."""
+        self._partners = partners(self.expectations.names, names)
+        used = set(self._partners.values())
+        self.missing = tuple(name for name in self.expectations.names if name not in used)
+
+    def compare(self, record: CellRecord) -> CellRecord:
+        """The record with what was expected of its cell, and the drifts since."""
+        partner = self._partners.get(record.name)
+        if partner is None:
+            return replace(record, comparison=Comparison(str(self.path), None))
+        entry = self.expectations.entry(partner)
+        moved = self._drifts(entry, record)
+        limit = self.max_drift
+        beyond = [d.name for d in moved if limit is not None and is_beyond(d, limit)]
+        comparison = Comparison(str(self.path), entry, partner[0], moved, tuple(beyond))
+        return replace(record, comparison=comparison)
+
+    def _drifts(self, entry: Expectation, record: CellRecord) -> tuple[Drift, ...]:
+        """Drifts since the entry, if the store has its values; bounds hold for the whole run."""
+        before = values_of(self.store, entry)
+        if before is None:
+            return ()
+        common = before.values.keys() & record.per_sample.keys()
+        entries = map(self.expectations.entry, self._partners.values())
+        cells = sum(entry.values is not None for entry in entries)
+        return drifts(
+            before.values,
+            record.per_sample,
+            samples_before=before.samples,
+            samples_after=record.samples,
+            alpha=ALPHA / (max(len(common), 1) * cells),
+        )

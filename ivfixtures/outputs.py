@@ -1,0 +1,80 @@
+"""The files that a run leaves: evidence, report, expectations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ivevidence import write_evidence
+from ivevidence.expectations import expect, keep_values, write_expectations
+
+if TYPE_CHECKING:
+    from ivfixtures.run import Run
+
+EVIDENCE_NAME = "evidence.json"
+
+
+class Outputs:
+    """Where a run's files go, and which of them could not be written (path: reason).
+
+    Raises: pytest.UsageError, a folder cannot be written, before anything is measured.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        folder, html = config.invocation_params.dir, config.option.htmlpath
+        expectations = config.getoption("--write-expect")
+        self.report = Path(folder, html) if html else None
+        self.evidence = self.report.with_name(EVIDENCE_NAME) if self.report else None
+        self.expectations = Path(folder, expectations) if expectations else None
+        self.unwritten: dict[str, str] = {}
+        for option, path in {"--html": self.report, "--write-expect": self.expectations}.items():
+            if path:
+                _check_folder(option, path)
+
+    def write(self, run: Run) -> None:
+        """Write evidence and expectations; what cannot be written is remembered.
+
+        Expectations only of a run whose every cell has a verdict: a part would pass for the whole.
+        """
+        evidence, expectations = self.evidence, self.expectations
+        if evidence and (run.records or run.errors):
+            errors, facts = run.errors.values(), run.facts()
+            self._try(
+                evidence, lambda: write_evidence(evidence, run.cells, errors=errors, run=facts)
+            )
+        if expectations and len(run.records) < run.planned:
+            lacking = run.planned - len(run.records)
+            self.unwritten[str(expectations)] = f"{lacking} of {run.planned} cells have no verdict"
+        elif expectations:
+            self._try(expectations, lambda: _write_expectations(expectations, run))
+
+    def _try(self, path: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self.unwritten[str(path)] = str(error)
+
+
+def _write_expectations(path: Path, run: Run) -> None:
+    for cell in run.cells:
+        keep_values(run.store, cell)
+    found = expect(run.cells, written_by=f"ivclaims {version('ivclaims')}", **run.premises())
+    write_expectations(path, found)
+
+
+def _check_folder(option: str, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path.parent, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason or path.is_dir():
+        raise pytest.UsageError(
+            f"{option}={path}, but should be a file in a folder that can be written "
+            f"[{reason or 'it is a folder'}]"
+        )

@@ -1,0 +1,66 @@
+"""Which of the collected cells this process judges, and in which order."""
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from ivevidence.records import CellName, cell_name
+from ivfixtures.subjects import Subject
+
+Shard = tuple[int, int]
+
+
+def read_shard(text: str | None, checkpoints: int | None) -> Shard | None:
+    """The number of a shard, from 0 on, and how many there are; None if all cells are judged.
+
+    checkpoints: how many are judged, if any.
+
+    Raises: ValueError if it is not I/N, or if there are more shards than checkpoints.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise ValueError(f"--shard={text}, but should be such as 2/5, from 1/5 on [command line]")
+    if checkpoints is not None and parts > checkpoints:
+        raise ValueError(
+            f"--shard={text}, but should be at most {checkpoints} parts [command line]; so many "
+            "checkpoints are judged, and none is split"
+        )
+    return part - 1, parts
+
+
+def arrange(items: list[pytest.Item], labels: Sequence[str]) -> None:
+    """Sort all claims of a checkpoint together, in the order of checkpoints; the rest last."""
+    order = {label: i for i, label in enumerate(labels)}
+    items.sort(key=lambda item: order.get(group(item), len(order)))
+
+
+def split(items: list[pytest.Item], shard: Shard) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The items of a shard and the others: every N-th checkpoint. What has none is in the first."""
+    part, parts = shard
+    groups = [name for name in dict.fromkeys(map(group, items)) if name]
+    own = {name for number, name in enumerate(groups) if number % parts == part}
+    if part == 0:
+        own.add("")
+    return [i for i in items if group(i) in own], [i for i in items if group(i) not in own]
+
+
+def names(items: Sequence[pytest.Item]) -> list[CellName]:
+    """The names of the cells among the items."""
+    found = []
+    for item in items:
+        marker = item.get_closest_marker("claim")
+        if marker and isinstance(item, pytest.Function):
+            cell = cast(Subject, item.callspec.params["cell"])
+            found.append(cell_name(marker.args[0].name, cell.name, cell.task, cell.metric))
+    return found
+
+
+def group(item: pytest.Item) -> str:
+    """The group of a cell; cells of one group are judged by one process."""
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""

@@ -1,0 +1,95 @@
+"""What a run says in the terminal when it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ivevidence import VERDICTS, CellRecord
+
+if TYPE_CHECKING:
+    from ivfixtures.run import Run
+
+MOST_NAMED = 20
+
+
+def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], Any]) -> None:
+    """Write verdict counts, changes, what was measured, and where the files are."""
+    heading("=", "claims")
+    counts = Counter(record.decision.verdict for record in run.cells)
+    line(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
+    _expected(run, line)
+    if run.errors:
+        line(f"{len(run.errors)} cells could not be judged (errors are not verdicts)", red=True)
+    if lacking := run.planned - len(run.records) - len(run.errors):
+        line(
+            f"interrupted: {lacking} of {run.planned} cells were not judged; the same command goes "
+            "on, and measures nothing again",
+            red=True,
+        )
+    if not run.judged:
+        line("no cell was judged: the run fails", red=True)
+    if run.measured or run.reused:
+        again = f"{run.measured} measured, " if run.measured else "nothing measured again, "
+        line(f"measurements: {again}{run.reused} reused from {run.store.folder}")
+    outputs = run.outputs
+    for path, reason in outputs.unwritten.items():
+        line(
+            f"not written: {path} ({reason}); when that is mended, run again: what was measured "
+            "is kept",
+            red=True,
+        )
+    for name in ("evidence", "expectations", "report"):
+        path = getattr(outputs, name)
+        if path and str(path) not in outputs.unwritten:
+            line(f"{name}: {path}")
+
+
+def _expected(run: Run, line: Callable[..., Any]) -> None:
+    expecting = run.hearing.expecting
+    if expecting is None:
+        return
+    kinds: dict[str, list[str]] = {"changed": [], "drifted": [], "new": [], "as expected": []}
+    for record in run.cells:
+        kind, text = _kind(record)
+        kinds[kind].append(text)
+    kinds["missing"] = run.missing
+    place = next((text for text in map(_place, run.cells) if text), "")
+    line(
+        f"expectations of {expecting.path}{place}: "
+        + ", ".join(f"{len(found)} {kind}" for kind, found in kinds.items() if found)
+    )
+    del kinds["as expected"]
+    if expecting.max_drift is not None and not any(map(_drifts, run.cells)):
+        line("--max-drift: the store has no values of these expectations, so nothing was compared")
+    for kind, found in kinds.items():
+        for text in found[:MOST_NAMED]:
+            line(f"  {kind}: {text}")
+        if len(found) > MOST_NAMED:
+            line(f"  {kind}: {len(found) - MOST_NAMED} more, in the report")
+    if run.missing and not expecting.allow_missing:
+        line("entries without a cell: the run fails (--expect-missing allows them)", red=True)
+
+
+def _drifts(record: CellRecord) -> bool:
+    return bool(record.comparison and record.comparison.drifts)
+
+
+def _place(record: CellRecord) -> str:
+    """Whose entry the cell is held to, where it is another checkpoint's."""
+    other = record.comparison.checkpoint if record.comparison else None
+    replaced = other is not None and other != record.checkpoint
+    return f" ({record.checkpoint} in the place of {other})" if replaced else ""
+
+
+def _kind(record: CellRecord) -> tuple[str, str]:
+    comparison = record.comparison
+    if comparison is None or comparison.expectation is None:
+        return "new", f"{record.cell_id}: {record.decision.verdict}"
+    before, after = comparison.expectation.verdict, record.decision.verdict
+    if before != after:
+        return "changed", f"{record.cell_id}: {before} -> {after}"
+    if comparison.drifted:
+        return "drifted", f"{record.cell_id}: {', '.join(comparison.drifted)}"
+    return "as expected", record.cell_id

@@ -1,0 +1,275 @@
+"""What differs between two runs, and how it is told."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ivevidence import CellError, Decision, EvidenceError
+from ivevidence.diff_page import diff_page
+from ivevidence.diff_text import diff_text
+from ivevidence.differences import _holm, compare
+from ivevidence.settings import apart
+from ivevidence.terminal import width
+from tests.run_examples import a_run, light_cell, runs
+from tests.test_report import Page, hostile
+
+NAMES = ("before", "after")
+
+
+def text(before, after, **options) -> str:
+    return diff_text(compare(before, after), NAMES, **options)
+
+
+def shown(before, after) -> Page:
+    return Page(diff_page(compare(before, after), NAMES, (before.run, after.run)))
+
+
+def cells_of(values, sampled: str = "query") -> list:
+    """A cell a row of values."""
+    return [
+        light_cell(task=f"task {k}", values=row, sampled=sampled) for k, row in enumerate(values)
+    ]
+
+
+@given(runs())
+def test_a_run_does_not_differ_from_itself(run):
+    difference = compare(run, run)
+    assert difference.counts == {"changed": 0, "drifted": 0, "same": len(run.cells)}
+    assert difference.only_before == difference.only_after == difference.settings == ()
+    assert difference.is_clean is not bool(run.run.get("interrupted"))
+
+
+@given(runs(), runs())
+def test_the_difference_turns_around_with_the_runs(first, second):
+    there, back = compare(first, second), compare(second, first)
+    assert there.counts == back.counts
+    assert there.is_clean == back.is_clean
+    assert there.only_before == back.only_after
+    assert there.errors == back.errors[::-1]
+    turned = {cell.before.name: cell for cell in back.cells}
+    for cell in there.cells:
+        other = turned[cell.after.name]
+        assert (cell.kind, cell.drifted) == (other.kind, other.drifted)
+        assert [d.estimate for d in cell.drifts] == [-d.estimate for d in other.drifts]
+        assert cell.adjusted == pytest.approx(other.adjusted)
+        assert [(s.before, s.after) for s in cell.settings] == [
+            (s.after, s.before) for s in other.settings
+        ]
+
+
+@given(runs(), runs())
+def test_every_cell_of_both_runs_is_told_once(first, second):
+    found = compare(first, second)
+    before = [*(cell.before for cell in found.cells), *found.only_before]
+    after = [*(cell.after for cell in found.cells), *found.only_after]
+    assert sorted(c.cell_id for c in before) == sorted(c.cell_id for c in first.cells)
+    assert sorted(c.cell_id for c in after) == sorted(c.cell_id for c in second.cells)
+
+
+@pytest.mark.parametrize("sampled", ["query", "other"])
+def test_a_planted_drift_is_found_among_many(sampled):
+    rng = np.random.default_rng(0)
+    before = [light_cell(task=f"task {k}", values=rng.normal(size=40)) for k in range(20)]
+    after = [
+        light_cell(
+            task=cell.task,
+            values=np.array(cell.per_sample["effect"]) + rng.normal(1.2 * (k == 7), 0.1, 40),
+            sampled=sampled,
+        )
+        for k, cell in enumerate(before)
+    ]
+    found = compare(a_run(*before), a_run(*after))
+    assert [cell.after.task for cell in found.of_kind("drifted")] == ["task 7"]
+    (drift,) = found.of_kind("drifted")[0].drifts
+    assert drift.paired is (sampled == "query")
+    assert drift.estimate == pytest.approx(1.2, abs=0.1)
+    assert found.is_clean
+
+
+def test_without_a_drift_one_is_rarely_found():
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        before = cells_of(rng.exponential(size=(8, 60)))
+        after = cells_of(rng.exponential(size=(8, 15)), "other")
+        found += bool(compare(a_run(*before), a_run(*after)).of_kind("drifted"))
+    assert found <= 10  # of 5 expected at most; more than 10 would come up once in 90 times
+
+
+def test_without_a_drift_one_is_rarely_found_in_pairs():
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        base = rng.exponential(size=(8, 30))
+        before, after = (cells_of(base + 0.3 * rng.exponential(size=(8, 30))) for _ in "AB")
+        found += bool(compare(a_run(*before), a_run(*after)).of_kind("drifted"))
+    assert found <= 10
+
+
+def test_p_values_are_adjusted_step_by_step():
+    assert _holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert _holm([0.9, 0.8]) == [1.0, 1.0]
+    assert _holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_adjusted_p_values_keep_their_order_and_are_no_smaller(p_values):
+    adjusted = _holm(p_values)
+    assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
+    ordered = [adjusted[k] for k in np.argsort(p_values, kind="stable")]
+    assert ordered == sorted(ordered)
+
+
+def test_a_changed_rule_is_told_with_the_verdict_that_it_changed():
+    cell = light_cell()
+    claim = replace(cell.claim, rule="supported if all is well", thresholds={"share of gap": 0.5})
+    other = replace(cell, claim=claim, decision=replace(cell.decision, verdict="refuted"))
+    said = text(a_run(cell), a_run(other))
+    assert re.search(r"rule of localization +supported if the sh.* \| +supported if all", said)
+    assert re.search(r"threshold of localization, share of gap +0\.1 +\| +0\.5", said)
+    assert "settings that differ:  rule of localization, threshold of localization" in said
+    page = " ".join(shown(a_run(cell), a_run(other)).texts)
+    assert "supported if all is well" in page
+    assert "Settings that differ: rule of localization, threshold" in page
+
+
+def test_weights_count_where_the_checkpoint_is_the_same():
+    cell = light_cell()
+    provenance = {**cell.provenance, "weights": "00", "seconds": 1, "versions": {"torch": "3"}}
+    same = compare(a_run(cell), a_run(replace(cell, provenance=provenance)))
+    assert [s.name for s in same.settings] == ["weights", "versions torch", "versions nnsight"]
+    moved = replace(cell, checkpoint="step-9", provenance=provenance)
+    replaced = compare(a_run(cell), a_run(moved))
+    assert [s.name for s in replaced.settings] == ["versions torch", "versions nnsight"]
+    refuted = replace(moved, decision=replace(cell.decision, verdict="refuted"))
+    said = text(a_run(cell), a_run(refuted))
+    assert f"{cell.checkpoint} → step-9" in said
+    assert f"step-9 in B is held against {cell.checkpoint} in A." in said
+    assert "is held against" in " ".join(shown(a_run(cell), a_run(refuted)).texts)
+    assert "is held against" not in text(a_run(cell), a_run(cell))
+
+
+@pytest.mark.parametrize(
+    ("facts", "errors"), [({"interrupted": True}, ()), ({}, (CellError("a[b]", "boom\nmore"),))]
+)
+def test_what_was_not_judged_is_no_clean_comparison(facts, errors):
+    run, other = a_run(light_cell()), a_run(light_cell(), errors=errors, **facts)
+    for before, after in ((run, other), (other, run)):
+        assert not compare(before, after).is_clean
+        said = text(before, after)
+        assert "was interrupted" in said or re.search(r"a\[b\] +boom\n", said)
+        page = " ".join(shown(before, after).texts)
+        assert "was interrupted" in page or "boom\nmore" in page
+
+
+def test_two_cells_of_one_name_are_refused():
+    with pytest.raises(EvidenceError, match=r"two cells.*but should be one \[the run after\]"):
+        compare(a_run(), a_run(light_cell(), light_cell()))
+
+
+def test_changes_come_first_with_both_criteria_then_drifts_then_the_rest():
+    values = np.arange(30.0)
+    before = a_run(
+        light_cell(task="kept", values=values),
+        light_cell(task="drifting", values=values),
+        light_cell(task="changing", values=values),
+        light_cell(task="gone"),
+    )
+    noise = np.random.default_rng(0).normal(2, 0.1, 30)
+    after = a_run(
+        light_cell(task="kept", values=values),
+        light_cell(task="drifting", values=values + noise),
+        light_cell(task="changing", verdict="refuted", estimate=-0.2, values=values),
+        light_cell(task="new"),
+    )
+    said = text(before, after)
+    order = ["changing", "drifting", "gone", "new", "1 changed, 1 drifted, 1 same"]
+    assert [said.index(word) for word in order] == sorted(said.index(word) for word in order)
+    assert "kept" not in said
+    assert "✓ supported → ✕ refuted" in said
+    assert re.search(r"A +share of gap +0\.3 \[0\.2, 0\.4\] +threshold 0\.1 +n 50", said)
+    assert re.search(r"B +share of gap +−0\.2 \[−0\.3, −0\.1\] +threshold 0\.1 +n 50", said)
+    assert re.search(r"Δ +effect +[12](\.\d+)? \[.*\] +p \S+ +paired, n 30", said)
+    assert said.endswith("1 only in A, 1 only in B")
+    page = shown(before, after)
+    assert len(page.all("article")) == len(page.all("svg")) == 2
+    assert {"kept", "paired, n 30", "paired"} <= set(page.texts)
+    assert all(attrs.get("scope") for name, attrs in page.tags if name == "th")
+
+
+def test_a_cell_without_criteria_says_why():
+    bare = replace(light_cell(), decision=Decision("not_applicable", "not competent"))
+    assert re.search(r"B +not competent", text(a_run(light_cell()), a_run(bare)))
+    assert "not competent" in " ".join(shown(a_run(bare), a_run(light_cell())).texts)
+    assert len(shown(a_run(bare), a_run(replace(bare, notes=("x",)))).all("svg")) == 0
+
+
+def test_colors_are_ours_and_only_on_request():
+    before, after = a_run(light_cell()), a_run(light_cell(verdict="refuted"))
+    assert "\033" not in text(before, after)
+    assert "\033[31mVerdicts that changed: 1\033[0m" in text(before, after, color=True)
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.integers(30, 60))
+def test_long_settings_are_cut_where_they_part(before, after, longest):
+    first, second = apart(before, after, longest)
+    assert max(len(first), len(second)) <= longest
+    if max(len(before), len(after)) <= longest:
+        assert (first, second) == (before, after)
+    assert (first == second) is (before == after)
+
+
+@given(st.lists(hostile, min_size=6, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_text_from_data_is_neither_markup_nor_control(texts):
+    a, b, c, d, e, f = texts
+    cell = light_cell(
+        a,
+        b,
+        "supported",
+        criterion=c,
+        parameters={"x" + d: e},
+        provenance={"y": f},
+        metric=d,
+        notes=(e,),
+    )
+    other = replace(
+        cell,
+        parameters={"x" + d: e + "-"},
+        claim=replace(cell.claim, name=f, rule=a),
+        decision=replace(cell.decision, verdict="refuted", reason=e),
+    )
+    changed = replace(other, claim=cell.claim)
+    errors = (CellError(a, b),)
+    for first, second in ((cell, other), (cell, changed)):
+        before, after = a_run(first, errors=errors, date=c), a_run(second, **{"z" + d: e})
+        said = diff_text(compare(before, after), (a, b), color=True)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202e]", _unpainted(said))
+        source = diff_page(compare(before, after), (a, b), (before.run, after.run))
+        source.encode()
+        for tag, attrs in Page(source).tags:
+            assert tag not in ("img", "iframe")
+            assert not [name for name in attrs if name.startswith("on")]
+
+
+def _unpainted(said: str) -> str:
+    return re.sub("\033\\[(1|0|31|33)m", "", said)
+
+
+def test_columns_align_with_wide_signs_too():
+    rows = text(a_run(), a_run(light_cell(task="漢字"), light_cell(task="abc"))).splitlines()
+    places = [width(row[: row.index("rr")]) for row in rows if "rr" in row]
+    assert len(places) == 2
+    assert len(set(places)) == 1
+
+
+def test_the_page_of_many_changes_stays_small():
+    before = [light_cell(f"step-{k}", f"task {j}") for k in range(10) for j in range(20)]
+    after = [replace(c, decision=replace(c.decision, verdict="refuted")) for c in before]
+    first, second = a_run(*before), a_run(*after)
+    source = diff_page(compare(first, second), NAMES, ({}, {}))
+    assert len(source.encode()) < 2_000_000

@@ -1,0 +1,175 @@
+"""The documentation's examples run, its links lead somewhere, its options exist."""
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ivevidence import read_evidence, write_evidence
+from ivevidence.command_line import main
+from ivfixtures import plugin
+from tests.evidence_examples import example_cells
+from tests.test_decision_rules import halves
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WORKFLOW = ROOT / "docs" / "github-actions.yml"
+PAPER = ROOT.parent / "shared" / "paper" / "paper.txt"
+
+
+# ------------------------------------------------------------------------------- the worked claim
+
+
+@pytest.fixture
+def digest_claim():
+    """The text of the claim's file that the documentation goes through."""
+    page = (ROOT / "docs" / "adding-a-claim.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return text
+
+
+@pytest.fixture
+def digest(digest_claim):
+    """That file as a module."""
+    names = {"__name__": "test_digest"}
+    exec(compile(digest_claim, "test_digest.py", "exec"), names)
+    return names
+
+
+def test_the_worked_claim_is_judged_as_it_stands(digest_claim, pytester, monkeypatch):
+    folder = pytester.mkdir("claims")
+    (folder / "test_digest.py").write_text(digest_claim)
+    monkeypatch.setattr(plugin, "CLAIMS_FOLDER", folder)
+    pytester.runpytest_inprocess(
+        *("claims/test_digest.py", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
+        *("--samples", "20", "--orders", "1", "-p", "no:cacheprovider"),
+    ).assert_outcomes(passed=2)
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert not evidence.errors
+    assert [(cell.task, cell.metric) for cell in evidence.cells] == [
+        ("adj_ant", "rr"),
+        ("adj_ant", "logit"),
+    ]
+    for cell in evidence.cells:
+        (share,) = cell.decision.criteria
+        assert (cell.decision.verdict, share.threshold, share.n) == ("supported", 0.5, 10)
+        assert [figure.title for figure in cell.figures] == [
+            f"Effect on {cell.metric}",
+            f"Specific effect on {cell.metric}",
+        ]
+
+
+def test_the_worked_claim_is_rarely_supported_without_an_effect(digest):
+    generator, verdicts = np.random.default_rng(0), []
+    for _ in range(500):
+        specific, half = generator.normal(size=(100, 6)), halves(generator, 100)
+        chosen = digest["discover"](specific, is_discovery=half)
+        verdicts.append(digest["decide"](specific[:, chosen], is_discovery=half).verdict)
+    assert verdicts.count("supported") <= 0.05 * len(verdicts)
+
+
+def test_the_worked_claim_is_supported_where_there_is_an_effect(digest):
+    generator = np.random.default_rng(0)
+    specific, half = generator.normal(size=(100, 6)), halves(generator, 100)
+    specific[:, 3] += 1
+    assert digest["discover"](specific, is_discovery=half) == 3
+    assert digest["decide"](specific[:, 3], is_discovery=half).verdict == "supported"
+
+
+def test_the_worked_claim_quotes_the_paper_word_for_word(digest):
+    if not PAPER.exists():
+        pytest.skip("no copy of the paper here")
+    assert digest["CLAIM"].quote in " ".join(PAPER.read_text(encoding="utf-8").split())
+
+
+# ------------------------------------------------------------------------------- other examples
+
+
+def test_the_digest_of_evidence_can_be_checked_as_the_page_says(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"((?: {4}.*\n)+)", page[page.index("    import hashlib") :])[:1]
+    path = tmp_path / "reports" / "evidence.json"
+    path.parent.mkdir()
+    write_evidence(path, example_cells()[:2])
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent(lines), {})
+    path.write_text(path.read_text().replace("tiny", "tidy", 1))
+    with pytest.raises(AssertionError):
+        exec(textwrap.dedent(lines), {})
+
+
+# ------------------------------------------------------------------------------- links and options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", link):
+            continue
+        path, _, heading = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if heading:
+            found = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in found}
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    lacking = {page.name for page in PAGES[1:]} - set(re.findall(r"\]\(([\w.-]+)\)", index))
+    assert lacking == {"README.md"}
+
+
+def test_options_in_commands_exist(pytester, capsys):
+    known = {"pytest": options_in("\n".join(pytester.runpytest_inprocess("--help").outlines))}
+    for name in ("diff", "history", "report"):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        known[name] = options_in(capsys.readouterr().out)
+    used = {name: set() for name in known}
+    for page in [*PAGES, WORKFLOW]:
+        for name, options in commands(page.read_text(encoding="utf-8")):
+            assert options <= known[name], (page, name)
+            used[name] |= options
+    assert {"--html"} <= used["diff"] & used["history"] & used["report"]
+    assert used["pytest"] >= {
+        "--expect",
+        "--write-expect",
+        "--shard",
+        "--junit-xml",
+        "-n",
+        "--dist",
+    }
+
+
+def test_the_workflow_is_yaml_with_shards_that_fit():
+    yaml = pytest.importorskip("yaml")
+    workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    jobs = workflow["jobs"]
+    parts = jobs["judge"]["strategy"]["matrix"]["part"]
+    assert parts == list(range(1, len(parts) + 1))
+    assert len(parts) <= workflow["env"]["CHECKPOINTS"].count("--checkpoint")
+    assert jobs["compare"]["needs"] == "judge"
+    compared = re.findall(r"evidence-(\d)", WORKFLOW.read_text(encoding="utf-8"))
+    assert sorted(compared) == [str(part) for part in parts]
+    for job in jobs.values():
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+
+
+def options_in(text):
+    """Options that a text names, with one dash or two."""
+    return set(re.findall(r"(?<![\w-])--?[A-Za-z][\w-]*", text))
+
+
+def commands(text):
+    """Commands of pytest and of ours in blocks of code: which, and the options it is given."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    for line in joined.splitlines():
+        match = re.match(r" +(?:OMP_NUM_THREADS=\d )?(?:python -m ivevidence (\w+)|pytest) ", line)
+        if match:
+            words = shlex.split(line[match.end() :])
+            yield match[1] or "pytest", {w.partition("=")[0] for w in words if options_in(w)}

@@ -1,0 +1,151 @@
+"""Drifts: what moved between two runs, and how often that is said of what did not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ivevidence.drifts import drifts, is_beyond
+
+N = 100
+NAMES = [f"query {i}" for i in range(N)]
+values = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=30)
+
+
+def drift_of(before, after, *, alpha=0.05, before_names=NAMES, after_names=NAMES):
+    (found,) = drifts(
+        {"effect": list(before)},
+        {"effect": list(after)},
+        samples_before=before_names[: len(before)],
+        samples_after=after_names[: len(after)],
+        alpha=alpha,
+    )
+    return found
+
+
+def test_a_paired_drift_is_students_t_of_the_differences():
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(size=N), rng.normal(0.2, 1, N)
+    expected = stats.ttest_rel(after, before)
+    low, high = expected.confidence_interval()
+    found = drift_of(before, after)
+    assert found.paired
+    assert found.n == (N, N)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    # One bound is Student's; the one on the side of the longer tail lies further out.
+    assert found.low <= low + 1e-12
+    assert found.high >= high - 1e-12
+    assert (found.low == pytest.approx(low)) != (found.high == pytest.approx(high))
+
+
+def test_an_unpaired_drift_is_welchs_t():
+    rng = np.random.default_rng(1)
+    before, after = rng.normal(size=40), rng.normal(0.5, 3, 70)
+    expected = stats.ttest_ind(after, before, equal_var=False)
+    low, high = expected.confidence_interval()
+    found = drift_of(before, after)
+    assert not found.paired
+    assert found.n == (40, 70)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.low <= low + 1e-12
+    assert found.high >= high - 1e-12
+
+
+@given(values, st.randoms())
+def test_samples_are_paired_by_name_whatever_their_order(before, random):
+    after = [value + 1 for value in before]
+    order = list(range(len(before)))
+    random.shuffle(order)
+    found = drift_of(
+        before,
+        [after[i] for i in order],
+        after_names=[NAMES[i] for i in order],
+    )
+    assert found.paired
+    assert found.estimate == pytest.approx(1, abs=1e-9)
+
+
+@given(values, values)
+def test_swapping_the_runs_turns_the_drift_around(one, other):
+    there, back = drift_of(one, other), drift_of(other, one)
+    assert there.estimate == pytest.approx(-back.estimate)
+    assert there.p_value == pytest.approx(back.p_value)
+    if there.low is not None:
+        assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+
+@given(values)
+def test_a_run_does_not_drift_from_itself(same):
+    found = drift_of(same, same)
+    assert found.estimate == 0
+    assert found.p_value == 1
+    assert not is_beyond(found, 0)
+
+
+def test_samples_of_one_name_are_not_paired():
+    found = drift_of([1.0, 2, 3], [1.0, 2, 3], before_names=["a"] * 3, after_names=["a"] * 3)
+    assert not found.paired
+
+
+def test_missing_values_leave_with_their_partners():
+    before, after = [0.0, None, 2.0, 3.0], [1.0, 5.0, None, 4.0]
+    found = drift_of(before, after)
+    assert found.n == (2, 2)
+    assert found.estimate == 1
+
+
+def test_values_of_other_names_are_not_compared():
+    assert not drifts({"a": [1, 2]}, {"b": [1, 2]}, samples_before="xy", samples_after="xy")
+    assert not drifts({"a": [1, None]}, {"a": [1, 2]}, samples_before="xy", samples_after="xy")
+
+
+def test_few_samples_that_moved_alike_have_no_bounds():
+    few, enough = drift_of([0.0] * 4, [1.0] * 4), drift_of([0.0] * 20, [1.0] * 20)
+    assert few.low is None
+    assert not is_beyond(few, 0.1)
+    assert few.p_value == 0.125
+    assert is_beyond(enough, 0.1)
+
+
+@pytest.mark.parametrize(("low", "high", "beyond"), [(0.2, 1, True), (-1, -0.2, True)])
+def test_a_drift_is_beyond_when_its_whole_interval_is(low, high, beyond):
+    middle = (low + high) / 2
+    spread = np.resize([1, -1], N) * (high - low) / 2 * np.sqrt(N - 1) / 1.984
+    found = drift_of(np.zeros(N), middle + spread)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
+    assert is_beyond(found, 0.19) is beyond
+    assert not is_beyond(found, 0.21)
+
+
+# The largest drift allowed is 0.1. Each world's true drift is exactly that, the worst case.
+WORLDS = {
+    "normal": lambda rng, n: 0.1 + rng.normal(0, 0.3, n),
+    "heavy tails": lambda rng, n: 0.1 + 0.3 * rng.standard_t(3, n),
+    "skewed": lambda rng, n: 0.1 - 0.3 * (rng.exponential(1, n) - 1),
+    "answers": lambda rng, n: rng.choice([1.0, 0.0, -1.0], n, p=[0.15, 0.8, 0.05]),
+}
+
+
+def beyond_rate(make, *, n=N, largest=0.1, runs=1000):
+    rng = np.random.default_rng(2)
+    names = [str(i) for i in range(n)]
+    hits = 0
+    for _ in range(runs):
+        before = rng.normal(size=n)
+        found = drift_of(before, before + make(rng, n), before_names=names, after_names=names)
+        hits += is_beyond(found, largest)
+    return hits / runs
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_drift_that_is_allowed_seldom_fails(world):
+    assert beyond_rate(WORLDS[world]) <= 0.045  # 2.5 % of one side; 3.1 % where skewed
+
+
+def test_a_drift_of_zero_is_never_beyond_what_is_allowed():
+    assert beyond_rate(lambda rng, n: rng.normal(0, 0.3, n)) == 0
+
+
+def test_a_drift_further_than_allowed_is_found():
+    assert beyond_rate(lambda rng, n: 0.3 + rng.normal(0, 0.3, n), runs=300) >= 0.99

@@ -1,0 +1,276 @@
+"""Claims over checkpoints, and the figures of kind `history`."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ivevidence import Decision, EvidenceError, Figure, draw
+from ivevidence.figure_colors import SERIES
+from ivevidence.history import followed, histories
+from ivevidence.history_page import history_page
+from ivevidence.history_text import history_text
+from ivevidence.terminal import GLYPHS, width
+from tests.figure_examples import history
+from tests.run_examples import a_run, light_cell, runs
+from tests.svg_reading import assert_inside, elements, grid_heights, label, points, words
+from tests.test_report import Page, hostile
+
+NUMBERS = st.floats(-1e300, 1e300)
+
+
+def training(*steps: str) -> dict:
+    """A run a step, as it comes from judging each checkpoint on its own."""
+    return {f"run-{step}": a_run(light_cell(f"step-{step}")) for step in steps}
+
+
+def figure(*given_points, **data) -> Figure:
+    drawn = [{"label": f"c{k}", **point} for k, point in enumerate(given_points)]
+    return Figure("history", "", "", {"points": drawn, **data})
+
+
+def point(verdict="supported", estimate=None, low=None, high=None, threshold=None, group=0) -> dict:
+    return {
+        "verdict": verdict, "estimate": estimate, "low": low, "high": high,
+        "threshold": threshold, "group": group,
+    }  # fmt: skip
+
+
+def test_checkpoints_come_in_the_order_of_runs_and_of_their_cells():
+    first = a_run(light_cell("b"), light_cell("a"), light_cell("b", "can_fly"))
+    (found,) = histories({"one": first, "two": a_run(light_cell("c"))})
+    assert found.labels == ("b", "a", "c")
+    assert [trace.name for trace in found.traces] == ["adj_comp · rr", "can_fly · rr"]
+    assert [c.checkpoint if c else None for c in found.traces[1].cells] == ["b", None, None]
+
+
+def test_one_checkpoint_of_several_runs_is_named_with_its_run():
+    (found,) = histories(
+        {"x": a_run(light_cell("a"), light_cell("b")), "y": a_run(light_cell("a"))}
+    )
+    assert found.labels == ("a (x)", "b", "a (y)")
+
+
+def test_steps_of_a_training_run_follow_one_another_and_stages_of_a_family_do():
+    (steps,) = histories(training("1", "2", "3"))
+    assert steps.groups == (0, 0, 0)
+    family = [light_cell("base"), light_cell("sft"), light_cell("z", family="other")]
+    (stages,) = histories({"x": a_run(*family), "y": a_run(*family[:2])})
+    assert stages.groups == (0, 0, 1, 2, 2)
+
+
+def test_families_stand_beside_no_checkpoint_where_only_they_are_judged():
+    family = light_cell("olmo", claim=1, family="olmo")
+    one, other = histories({"x": a_run(light_cell("a"), family, light_cell("b"))})
+    assert (one.labels, other.labels) == (("a", "b"), ("olmo",))
+
+
+@given(runs(), runs())
+def test_every_cell_is_followed_once(first, second):
+    found = histories({"x": first, "y": second})
+    cells = [cell for h in found for t in h.traces for cell in t.cells if cell is not None]
+    both = [cell.cell_id for run in (first, second) for cell in run.cells]
+    assert sorted(cell.cell_id for cell in cells) == sorted(both)
+    assert [h.claim.name for h in found] == sorted({c.claim.name for c in cells})
+
+
+def test_the_criterion_that_most_cells_put_first_is_followed():
+    names = ("lead", "share", "share")
+    cells = [light_cell(criterion=name) for name in names]
+    lead = cells[0].decision.criteria[0]
+    switched = replace(
+        cells[0], decision=replace(cells[0].decision, criteria=(lead, replace(lead, name="share")))
+    )
+    bare = replace(cells[0], decision=Decision("inconclusive", "no headroom"))
+    assert followed([switched, *cells[1:], bare, None]) == "share"
+    assert followed([bare, None]) is None
+    (found,) = histories(
+        {str(k): a_run(replace(c, checkpoint=f"c{k}")) for k, c in enumerate((switched, *cells))}
+    )
+    assert [c and c.name for c in found.traces[0].criteria] == ["share", None, "share", "share"]
+
+
+def test_of_two_criteria_put_first_as_often_the_one_that_more_cells_have_is_followed():
+    lead, share = light_cell(criterion="lead"), light_cell(criterion="share")
+    both = (*lead.decision.criteria, *share.decision.criteria)
+    assert (
+        followed([replace(lead, decision=replace(lead.decision, criteria=both)), share]) == "share"
+    )
+
+
+def test_two_cells_of_one_name_are_refused():
+    with pytest.raises(EvidenceError, match=r"two cells.*but should be one \[run x\]"):
+        histories({"x": a_run(light_cell(), light_cell())})
+
+
+def test_the_text_has_verdict_and_estimate_in_columns_of_checkpoints():
+    both = training("1", "2")
+    both["run-2"] = a_run(light_cell("step-2", verdict="refuted", estimate=-0.25))
+    both["run-3"] = a_run(light_cell("step-3", "can_fly", "not_applicable"))
+    said = history_text(histories(both), columns=100).splitlines()
+    assert said[0] == "localization"
+    assert said[1].split() == ["step-1", "step-2", "step-3"]
+    assert re.match(r"  adj_comp · rr +✓ 0\.3 +✕ −0\.25$", said[2])
+    assert re.match(r"  can_fly · rr +– 0\.3$", said[3])
+    assert said[3].index("–") == said[1].index("step-3")
+    assert said[-1].startswith("✓ supported, ✕ refuted")
+
+
+def test_many_checkpoints_are_folded_and_none_is_left_out():
+    found = histories(training(*map(str, range(100, 140))))
+    lines = history_text(found, columns=60).splitlines()
+    assert max(map(width, lines[:-1])) <= 60
+    assert sum(line.count("✓") for line in lines[:-1]) == 40
+    assert all(f"step-{k}" in "\n".join(lines) for k in range(100, 140))
+    assert history_text(found, columns=1).count("✓ 0.3") == 40
+    assert history_text([], columns=80) == "No cell was judged."
+
+
+def test_the_page_has_a_figure_and_a_row_of_numbers_a_trace():
+    both = training("1", "2")
+    both["run-2"] = a_run(light_cell("step-2", verdict="refuted"), light_cell("step-2", "can_fly"))
+    page = Page(history_page(histories(both), list(both)))
+    svgs = page.all("svg")
+    assert len(svgs) == 2
+    assert "1 supported; 1 refuted" in svgs[0]["aria-label"]
+    said = " ".join(page.texts)
+    assert said.count("0.3 [0.2, 0.4]") == 3
+    assert "2 runs: run-1, run-2" in said
+    assert len(page.all("caption")) == len(page.all("table")) == 1
+    assert all(attrs.get("scope") for name, attrs in page.tags if name == "th")
+    assert "No cell was judged." in Page(history_page([], [])).texts
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    source = history_page(histories(training("1", "2")), ["a", "b"])
+    page = Page(source)
+    assert not [attrs for _, attrs in page.tags if {"src", "srcset", "href", "style"} & set(attrs)]
+    assert not page.all("link")
+
+
+def test_the_page_of_many_checkpoints_stays_below_ten_megabytes():
+    cells = [light_cell(task=f"task {k}", values=[]) for k in range(100)]
+    many = {f"r{k}": a_run(*(replace(c, checkpoint=f"step-{k}") for c in cells)) for k in range(50)}
+    assert len(history_page(histories(many), list(many)).encode()) < 10_000_000
+
+
+@given(st.lists(hostile, min_size=6, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_text_from_data_is_neither_markup_nor_control(texts):
+    a, b, c, d, e, f = texts
+    cell = light_cell(a, b, "refuted", criterion=c, metric=d)
+    claim = replace(cell.claim, name=e, title=f, rule=a, paper=b, section=c)
+    found = histories({a: a_run(cell), b + "-": a_run(replace(cell, claim=claim))})
+    said = history_text(found, columns=80)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202e]", said)
+    source = history_page(found, [a, b])
+    source.encode()
+    for tag, attrs in Page(source).tags:
+        assert tag not in ("img", "iframe")
+        assert not [name for name in attrs if name.startswith("on")]
+
+
+def test_verdicts_differ_in_shape_and_have_a_legend():
+    drawn = draw(figure(*(point(verdict, 0.5) for verdict in GLYPHS)))
+    assert {"supported", "refuted", "inconclusive", "not applicable"} <= set(words(drawn))
+    shapes = set()
+    for verdict in GLYPHS:
+        svg = draw(figure(point(verdict, 0.5)))
+        (mark,) = {_shape(e.get("d")) for e in elements(svg, "path") if "z" in e.get("d")}
+        shapes.add(mark)
+    assert len(shapes) == len(GLYPHS)
+
+
+def _shape(d: str) -> tuple[str, ...]:
+    """Corners of a marker from its middle, or its commands where it has none."""
+    found = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", d)
+    corners = np.array(found, dtype=float)
+    around = [f"{u:.0f},{v:.0f}" for u, v in (corners - corners.mean(axis=0)) / 2 + 0.01]
+    return ("".join(re.findall("[a-zA-Z]", d)), *around)
+
+
+def test_estimates_stand_at_their_heights_and_without_one_at_the_foot():
+    svg = draw(figure(point("refuted", 0), point("refuted", 1), point("refuted")))
+    heights = grid_heights(svg)
+    marks = [e for e in elements(svg, "path", fill=SERIES[1]) if e.get("d").count("z") == 3]
+    corners = points(marks[0]).reshape(3, 3, 2)
+    middles = (corners[:, :, 1].min(axis=1) + corners[:, :, 1].max(axis=1)) / 2
+    assert middles[:2] == pytest.approx([heights["0"], heights["1"]], abs=1.5)
+    assert middles[2] > heights["0"] + 5
+
+
+def test_intervals_are_drawn_open_where_a_bound_is_missing():
+    svg = draw(figure(point("supported", 1, 0, 2), point("supported", 1, 0, None)))
+    (whiskers,) = elements(svg, "path", opacity="0.75")
+    lines = points(whiskers).reshape(-1, 2, 2)
+    heights = grid_heights(svg)
+    upright = [line for line in lines if line[0, 0] == line[1, 0]]
+    assert upright[0][:, 1] == pytest.approx([heights["0"], heights["2"]], abs=0.2)
+    assert upright[1][1, 1] < heights["2"] - 2
+    assert len(lines) - len(upright) == 3  # a cap a bound
+
+
+def test_only_neighbours_of_one_group_with_estimates_are_joined():
+    drawn = [point("supported", 1), point("supported", 2), point("refuted", 3, group=1)]
+    svg = draw(figure(*drawn, point("refuted", group=1), point("refuted", 1, group=1)))
+    (joints,) = elements(svg, "path", opacity="0.35")
+    assert joints.get("d").count("M") == 1
+    over_a_gap = draw(figure(point("supported", 1), point(None), point("supported", 2)))
+    assert elements(over_a_gap, "path", opacity="0.35")[0].get("d").count("M") == 1
+
+
+def test_a_threshold_that_moves_is_drawn_where_it_held():
+    svg = draw(figure(*(point("supported", 1, threshold=t) for t in (0.5, 0.5, 0.8))))
+    _, *lines = [points(e) for e in elements(svg, "path", stroke_dasharray="5 3")]
+    lengths = sorted(float(line[1, 0] - line[0, 0]) for line in lines)
+    assert lengths == pytest.approx([40, 80], abs=0.3)
+    assert "threshold" in words(svg)
+    assert "threshold 0.5" in words(draw(figure(point("supported", 1, threshold=0.5))))
+
+
+def test_long_names_lose_what_they_share_and_keep_their_ends():
+    names = [f"organization/model-of-some-size-step{k}000" for k in (1, 2)]
+    drawn = [{"label": name, **point("supported", 1)} for name in names]
+    svg = draw(Figure("history", "", "", {"points": drawn}))
+    assert {"…step1000", "…step2000"} <= set(words(svg))
+    single = draw(Figure("history", "", "", {"points": drawn[:1]}))
+    assert any(
+        word.startswith("organizat…") and word.endswith("step1000") for word in words(single)
+    )
+
+
+def test_what_a_history_shows_is_said():
+    said = label(draw(history()))
+    assert "1 not applicable; 1 inconclusive; 2 supported" in said
+    assert "at step-1000" in said
+    assert "at step-3000" in said
+    assert label(draw(figure())) == "History: . –."
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([*GLYPHS, None]), *[NUMBERS | st.none()] * 3), max_size=12),
+    st.integers(1, 40),
+)
+@settings(deadline=None, max_examples=50)
+def test_anything_is_drawn_inside(found, long):
+    drawn = []
+    for verdict, estimate, one, other in found:
+        low, high = sorted((one, other)) if None not in (one, other) else (one, other)
+        drawn.append(point(verdict, estimate, low, high, other))
+    data = [{"label": f"{k}" * long, **p} for k, p in enumerate(drawn)]
+    assert_inside(draw(Figure("history", "", "", {"points": data})))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 60, 300])
+def test_few_and_many_are_drawn(count):
+    svg = draw(history(count))
+    assert_inside(svg)
+    assert len(svg) < 4_000 + 400 * count
+
+
+def test_bounds_that_are_turned_around_are_refused():
+    with pytest.raises(EvidenceError, match=r"points\[0\].lows\[0\]=2"):
+        figure(point("supported", 1, 2, 1))
