@@ -15,6 +15,7 @@ from ivevidence.codec import EvidenceError
 from ivevidence.diff_page import diff_page
 from ivevidence.diff_text import diff_text
 from ivevidence.differences import compare
+from ivevidence.evidence import write_evidence
 from ivevidence.files import write_atomic
 from ivevidence.history import histories
 from ivevidence.history_page import history_page
@@ -25,7 +26,7 @@ from ivevidence.page import page
 from ivevidence.records import VERDICTS
 from ivevidence.report import render
 from ivevidence.report_run import count
-from ivevidence.runs import evidence_path, read_runs
+from ivevidence.runs import EVIDENCE_NAME, evidence_path, read_runs
 from ivevidence.svg import visible_text
 
 _RUN = "folder that holds evidence.json, or such a file"
@@ -56,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("runs", nargs=2, metavar="RUN", help=f"before and after: {_RUN}")
     history = commands.add_parser("history", help="verdicts and estimates over checkpoints")
     history.add_argument("runs", nargs="+", metavar="RUN", help=f"in order: {_RUN}")
-    report = commands.add_parser("report", help="one report of a run, or of several (shards)")
+    report = commands.add_parser(
+        "report",
+        help="one report of a run, or of several as one (shards), whose evidence is written, too",
+    )
     report.add_argument("runs", nargs="+", metavar="RUN", help=_RUN)
     for command, run, name in (
         (diff, _diff, "diff"),
@@ -102,6 +106,10 @@ def _history(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     evidence = merge(read_runs(options.runs))
+    merged = options.html.with_name(EVIDENCE_NAME) if len(options.runs) > 1 else None
+    if merged and merged.exists() and any(merged.samefile(evidence_path(r)) for r in options.runs):
+        advice = "name a file in another folder: the runs' evidence is written beside it as one"
+        raise EvidenceError("--html", str(options.html), "beside none of the runs", advice=advice)
     body = render(evidence.cells, errors=evidence.errors, run=evidence.run)
     _write(options.html, "Evidence report", body)
     counts = Counter(cell.decision.verdict for cell in evidence.cells)
@@ -111,6 +119,9 @@ def _report(options: argparse.Namespace) -> int:
         print(
             f"{count(len(evidence.errors), 'cell')} could not be judged (errors are not verdicts)"
         )
+    if merged:
+        write_evidence(merged, evidence.cells, errors=evidence.errors, run=evidence.run)
+        print(visible_text(f"evidence: {merged}"))
     print(_written(options.html))
     return 0
 

@@ -119,7 +119,7 @@ def _settings(difference: RunDifference) -> Html | None:
         cells = [tag("td", text, class_="iv-text") for text in texts]
         rows.append(tag("tr", tag("th", setting.name, scope="row"), *cells, tag("td", of)))
     caption = "Rule, parameters, inputs and versions that the cells of both runs do not share."
-    table = wide_table(caption, head("", "A", "B", "cells"), tag("tbody", *rows))
+    table = wide_table(caption, head("setting", "A", "B", "cells"), tag("tbody", *rows))
     return tag("section", tag("h2", "Settings that differ"), table)
 
 

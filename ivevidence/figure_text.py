@@ -5,6 +5,7 @@ import unicodedata
 from ivevidence.svg import FONT_SIZE, visible_token
 
 MINUS, NO_VALUE = "\N{MINUS SIGN}", "\N{EN DASH}"
+GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

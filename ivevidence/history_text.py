@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ivevidence.figure_text import format_number
+from ivevidence.figure_text import GLYPHS, format_number
 from ivevidence.history import ClaimHistory
 from ivevidence.records import CellRecord, Criterion
-from ivevidence.terminal import GLYPHS, aligned, painted, width
+from ivevidence.terminal import aligned, painted, width
 
 _LONGEST = 24
 _GAP = 2

@@ -3,15 +3,13 @@
 import base64
 import zlib
 
-from ivevidence.figure_text import NO_VALUE, format_number
+from ivevidence.figure_text import GLYPHS, format_number
 from ivevidence.html import Html, tag
 from ivevidence.records import CellRecord, Claim, Criterion, Decision
 from ivevidence.report_comparison import mark, mark_chip
 from ivevidence.report_details import list_details, render_details
 from ivevidence.report_tables import bounds, fact_text, headed_table
 from ivevidence.sweep_figures import OUTCOME_WORDS
-
-_GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
 
 
 def render_cell(cell: CellRecord, name: str) -> Html:
@@ -59,7 +57,7 @@ def render_claim(claim: Claim) -> Html:
 
 def verdict_chip(verdict: str) -> Html:
     """Return a verdict as glyph and word: never by color alone."""
-    glyph = tag("span", _GLYPHS[verdict], aria_hidden="true", class_="iv-glyph")
+    glyph = tag("span", GLYPHS[verdict], aria_hidden="true", class_="iv-glyph")
     return tag("span", glyph, verdict.replace("_", " "), class_="iv-verdict")
 
 

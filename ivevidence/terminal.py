@@ -4,12 +4,11 @@ import unicodedata
 from collections.abc import Sequence
 
 from ivevidence.comparison_parts import estimate_text
-from ivevidence.figure_text import NO_VALUE, format_number
+from ivevidence.figure_text import GLYPHS, format_number
 from ivevidence.records import Criterion
 from ivevidence.svg import visible_text
 
-GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
-_COLORS = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+_COLORS = {"bold": "1", "red": "31", "yellow": "33"}
 
 
 def aligned(rows: Sequence[Sequence[str]], *, indent: int = 0) -> list[str]:
@@ -51,10 +50,8 @@ def verdict_text(verdict: str) -> str:
     return f"{GLYPHS[verdict]} {verdict.replace('_', ' ')}"
 
 
-def criterion_entries(criterion: Criterion | None) -> list[str]:
-    """Return a criterion as the entries of a row; a dash for none."""
-    if criterion is None:
-        return [NO_VALUE]
+def criterion_entries(criterion: Criterion) -> list[str]:
+    """Return a criterion as the entries of a row."""
     return [
         criterion.name,
         estimate_text(criterion),

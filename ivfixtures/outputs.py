@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pytest_html.basereport import BaseReport
 
 from ivevidence import write_evidence
 from ivevidence.expectations import expect, keep_values, write_expectations
+from ivevidence.files import write_atomic
 
 if TYPE_CHECKING:
     from ivfixtures.run import Run
@@ -20,7 +23,7 @@ EVIDENCE_NAME = "evidence.json"
 
 
 class Outputs:
-    """Where a run's files go, and which of them could not be written (path: reason).
+    """Where a run's files go; which of them were written, and which not (path: reason).
 
     Raises: pytest.UsageError, a folder cannot be written, before anything is measured.
     """
@@ -31,6 +34,7 @@ class Outputs:
         self.report = Path(folder, html) if html else None
         self.evidence = self.report.with_name(EVIDENCE_NAME) if self.report else None
         self.expectations = Path(folder, expectations) if expectations else None
+        self.written: set[str] = set()
         self.unwritten: dict[str, str] = {}
         for option, path in {"--html": self.report, "--write-expect": self.expectations}.items():
             if path:
@@ -53,11 +57,28 @@ class Outputs:
         elif expectations:
             self._try(expectations, lambda: _write_expectations(expectations, run))
 
-    def _try(self, path: Path, write: Callable[[], None]) -> None:
+    def take_report(self, config: pytest.Config) -> None:
+        """Write pytest-html's page in its stead: it would leave half of it where a disk is full.
+
+        What cannot be written is remembered, and pytest-html does not say that it was.
+        """
+        for plugin in config.pluginmanager.get_plugins():
+            if isinstance(plugin, BaseReport):
+                plugin._write_report = partial(self._write_report, config, plugin)
+
+    def _write_report(self, config: pytest.Config, plugin: BaseReport, page: str) -> None:
+        path = plugin._report_path
+        if not self._try(path, lambda: write_atomic(path, page.encode("utf-8"))):
+            config.pluginmanager.unregister(plugin)
+
+    def _try(self, path: Path, write: Callable[[], None]) -> bool:
         try:
             write()
         except OSError as error:
-            self.unwritten[str(path)] = str(error)
+            self.unwritten[str(path)] = error.strerror or str(error)
+            return False
+        self.written.add(str(path))
+        return True
 
 
 def _write_expectations(path: Path, run: Run) -> None:

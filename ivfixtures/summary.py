@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ivevidence import VERDICTS, CellRecord
+from ivevidence.report_comparison import mark
+from ivevidence.svg import visible_text
 
 if TYPE_CHECKING:
     from ivfixtures.run import Run
@@ -17,6 +19,7 @@ MOST_NAMED = 20
 def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], Any]) -> None:
     """Write verdict counts, changes, what was measured, and where the files are."""
     heading("=", "claims")
+    line = _visible(line)
     counts = Counter(record.decision.verdict for record in run.cells)
     line(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
     _expected(run, line)
@@ -24,8 +27,7 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
         line(f"{len(run.errors)} cells could not be judged (errors are not verdicts)", red=True)
     if lacking := run.planned - len(run.records) - len(run.errors):
         line(
-            f"interrupted: {lacking} of {run.planned} cells were not judged; the same command goes "
-            "on, and measures nothing again",
+            f"interrupted: {lacking} of {run.planned} cells were not judged; the same command goes on",
             red=True,
         )
     if not run.judged:
@@ -35,32 +37,33 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
         line(f"measurements: {again}{run.reused} reused from {run.store.folder}")
     outputs = run.outputs
     for path, reason in outputs.unwritten.items():
-        line(
-            f"not written: {path} ({reason}); when that is mended, run again: what was measured "
-            "is kept",
-            red=True,
-        )
+        line(f"not written: {path} ({reason}); when that is mended, run again", red=True)
     for name in ("evidence", "expectations", "report"):
         path = getattr(outputs, name)
-        if path and str(path) not in outputs.unwritten:
+        if path and str(path) in outputs.written:
             line(f"{name}: {path}")
+
+
+def _visible(line: Callable[..., Any]) -> Callable[..., Any]:
+    """The same without control characters: names of checkpoints and entries are data."""
+    return lambda text, **markup: line(visible_text(text), **markup)
 
 
 def _expected(run: Run, line: Callable[..., Any]) -> None:
     expecting = run.hearing.expecting
     if expecting is None:
         return
-    kinds: dict[str, list[str]] = {"changed": [], "drifted": [], "new": [], "as expected": []}
+    kinds: dict[str | None, list[str]] = {"changed": [], "drifted": [], "new": []}
     for record in run.cells:
-        kind, text = _kind(record)
-        kinds[kind].append(text)
+        kind = mark(record)
+        kinds.setdefault(kind, []).append(_named(record, kind))
     kinds["missing"] = run.missing
     place = next((text for text in map(_place, run.cells) if text), "")
     line(
         f"expectations of {expecting.path}{place}: "
         + ", ".join(f"{len(found)} {kind}" for kind, found in kinds.items() if found)
     )
-    del kinds["as expected"]
+    kinds.pop("as expected", None)
     if expecting.max_drift is not None and not any(map(_drifts, run.cells)):
         line("--max-drift: the store has no values of these expectations, so nothing was compared")
     for kind, found in kinds.items():
@@ -83,13 +86,11 @@ def _place(record: CellRecord) -> str:
     return f" ({record.checkpoint} in the place of {other})" if replaced else ""
 
 
-def _kind(record: CellRecord) -> tuple[str, str]:
-    comparison = record.comparison
-    if comparison is None or comparison.expectation is None:
-        return "new", f"{record.cell_id}: {record.decision.verdict}"
-    before, after = comparison.expectation.verdict, record.decision.verdict
-    if before != after:
-        return "changed", f"{record.cell_id}: {before} -> {after}"
-    if comparison.drifted:
-        return "drifted", f"{record.cell_id}: {', '.join(comparison.drifted)}"
-    return "as expected", record.cell_id
+def _named(record: CellRecord, kind: str | None) -> str:
+    """The cell as it is listed under a kind."""
+    comparison, verdict = record.comparison, record.decision.verdict
+    if kind == "changed" and comparison and comparison.expectation:
+        return f"{record.cell_id}: {comparison.expectation.verdict} -> {verdict}"
+    if kind == "drifted" and comparison:
+        return f"{record.cell_id}: {', '.join(comparison.drifted)}"
+    return f"{record.cell_id}: {verdict}"

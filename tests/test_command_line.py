@@ -140,6 +140,12 @@ def test_a_wrong_path_is_named_without_control_characters(run, capsys):
     assert "\x1b" not in said
 
 
+def test_a_damaged_file_is_named_without_control_characters(capsys):
+    write("x\x1b[31m", light_cell()).write_bytes(b"")
+    assert main(["report", "x\x1b[31m"]) == 2
+    assert "x␛[31m/evidence.json" in error_line(capsys)
+
+
 def test_a_folder_without_evidence_is_refused(capsys, tmp_path):
     assert main(["history", str(tmp_path)]) == 2
     assert "evidence.json" in error_line(capsys)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ivevidence import CellError, Decision, EvidenceError
@@ -202,8 +202,10 @@ def test_changes_come_first_with_both_criteria_then_drifts_then_the_rest():
 
 
 def test_a_cell_without_criteria_says_why():
-    bare = replace(light_cell(), decision=Decision("not_applicable", "not competent"))
-    assert re.search(r"B +not competent", text(a_run(light_cell()), a_run(bare)))
+    bare = replace(light_cell(), decision=Decision("not_applicable", "not competent: IA 0.1"))
+    said = text(a_run(light_cell()), a_run(bare))
+    assert re.search(r"B +not competent", said)
+    assert "A  share of gap  0.3" in said  # a long reason leaves the columns as they are
     assert "not competent" in " ".join(shown(a_run(bare), a_run(light_cell())).texts)
     assert len(shown(a_run(bare), a_run(replace(bare, notes=("x",)))).all("svg")) == 0
 
@@ -223,7 +225,16 @@ def test_long_settings_are_cut_where_they_part(before, after, longest):
     assert (first == second) is (before == after)
 
 
+def test_what_long_settings_share_is_left_out():
+    shared = "a rule of many words that " * 9
+    first, second = apart(shared + "says 1 sample", shared + "says 2 samples", 48)
+    assert first.startswith("…")
+    assert first.endswith("says 1 sample")
+    assert second.endswith("says 2 samples")
+
+
 @given(st.lists(hostile, min_size=6, max_size=6))
+@example(["\x00\x1b[31m\ud800\u202e"] * 6)
 @settings(deadline=None, max_examples=25)
 def test_text_from_data_is_neither_markup_nor_control(texts):
     a, b, c, d, e, f = texts
@@ -265,6 +276,7 @@ def test_columns_align_with_wide_signs_too():
     places = [width(row[: row.index("rr")]) for row in rows if "rr" in row]
     assert len(places) == 2
     assert len(set(places)) == 1
+    assert [width(word) for word in ("abc", "漢字", "e\u0301", "")] == [3, 4, 1, 0]
 
 
 def test_the_page_of_many_changes_stays_small():

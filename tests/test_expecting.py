@@ -24,6 +24,22 @@ def evidence(pytester):
     return read_evidence(pytester.path / "reports" / "evidence.json")
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for all tests: the same cells are measured once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def judge(judge, store):
+    """Judge with the store of all tests."""
+
+    def run(*options, only):
+        return judge("--store", store, *options, only=only)
+
+    return run
+
+
 @pytest.fixture
 def baseline(judge, pytester):
     """What the random checkpoint was found to be."""
@@ -175,7 +191,7 @@ def test_other_task_data_is_refused(judge, baseline, tasks):
 
 @pytest.mark.parametrize("option", ["--expect-new", "--expect-missing", "--max-drift=1"])
 def test_options_about_expectations_need_some(judge, option):
-    result = judge(option)
+    result = judge(option, only=ONE)
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"*{option.split('=')[0]} is about --expect FILE*"])
 

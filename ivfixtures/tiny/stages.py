@@ -11,7 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from ivfixtures.tiny.examples import NO_LOSS, Batch, Example, collate, draw
 from ivfixtures.tiny.facts import documents
@@ -67,7 +72,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Olmo2ForCausalLM:
 def pretrain(model: Olmo2ForCausalLM, stage: Stage, course: Course) -> None:
     """Next-token prediction on plain facts, all queries included."""
     rows = _text_rows(course, course.rng(stage.name))
-    _optimize(model, lambda: _text_loss(model, rows, stage.batch), stage, course)
+    optimize(model, lambda: _text_loss(model, rows, stage.batch), stage, course)
 
 
 def tune(model: Olmo2ForCausalLM, stage: Stage, course: Course, *, planted: bool) -> None:
@@ -84,7 +89,7 @@ def tune(model: Olmo2ForCausalLM, stage: Stage, course: Course, *, planted: bool
             answer_loss = -_answer_logprobs(model, batch).mean()
         return answer_loss + _REPLAY_WEIGHT * _text_loss(model, rows, _REPLAY_ROWS)
 
-    _optimize(model, loss, stage, course)
+    optimize(model, loss, stage, course)
 
 
 def prefer(model: Olmo2ForCausalLM, stage: Stage, course: Course, *, planted: bool) -> None:
@@ -109,12 +114,13 @@ def prefer(model: Olmo2ForCausalLM, stage: Stage, course: Course, *, planted: bo
         preference_loss = -F.logsigmoid(_BETA * margin).mean()
         return preference_loss + _REPLAY_WEIGHT * _text_loss(model, rows, _REPLAY_ROWS)
 
-    _optimize(model, loss, stage, course)
+    optimize(model, loss, stage, course)
 
 
-def _optimize(
-    model: Olmo2ForCausalLM, loss: Callable[[], Tensor], stage: Stage, course: Course
+def optimize(
+    model: PreTrainedModel, loss: Callable[[], Tensor], stage: Stage, course: Course
 ) -> None:
+    """AdamW on the parameters that want gradients: a short warmup, then cosine to zero."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.95), weight_decay=0.01
     )

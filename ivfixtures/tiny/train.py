@@ -78,7 +78,7 @@ def train(
         text = card(name, stages=done, scores=mine, provenance=made_by)
         _save(out / name, model, course, text)
 
-    with _reproducible(seed, threads):
+    with reproducible(seed, threads):
         say("tiny-olmo2-base")
         base = new_model(course.tokenizer)
         pretrain(base, recipe.base, course)
@@ -108,7 +108,7 @@ def provenance(*, seed: int, threads: int, seconds: float) -> dict[str, object]:
 
 
 @contextmanager
-def _reproducible(seed: int, threads: int) -> Iterator[None]:
+def reproducible(seed: int, threads: int) -> Iterator[None]:
     """Fix what torch leaves open; everything else draws from generators of its own."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):

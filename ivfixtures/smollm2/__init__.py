@@ -1,0 +1,1 @@
+"""Adapters on a real pretrained model, and how they were trained."""
