@@ -5,6 +5,7 @@ All of it reads stored evidence; no model is loaded.
 
 import argparse
 import io
+import os
 import shutil
 import sys
 from collections import Counter
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_page(options.html, options.runs)
         return int(options.run(options))
+    except BrokenPipeError:  # `| head` has seen enough; what is flushed at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     except (EvidenceError, OSError) as error:
         print(f"error: {visible_text(str(error))}", file=sys.stderr)
         return 2
