@@ -3,9 +3,9 @@
     python -m benchmarks.gpu [--device cuda] [--dtype bfloat16] [--only WORK,...] [CONFIG ...]
 
 The time does not depend on the weights' values, so none are needed. Samples are 8 to 24 random
-tokens. Patched prompts are those that were run: a tuple with the last block is none. A sweep's share
-of the device's rate is the block matmuls of all rows, over the sweep's time and over the rate of one
-large matmul.
+tokens. Patched prompts are those that were run: a tuple with the last block is none. A sweep's
+share of the device's rate is the block matmuls of all rows, over the sweep's time and over the
+rate of one large matmul.
 """
 
 import argparse

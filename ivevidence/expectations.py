@@ -11,13 +11,14 @@ import numpy as np
 from ivevidence.codec import EvidenceError, Record, to_plain
 from ivevidence.digests import digest_json
 from ivevidence.files import read_limited, write_atomic
-from ivevidence.records import CellName, CellRecord, Expectation
+from ivevidence.records import CellName, CellRecord, Expectation, cell_id
 from ivevidence.store import Store
 
 SCHEMA = 1
 SIZE_LIMIT = 64 * 2**20
 
 _ADVICE = "write the file again with --write-expect"
+_VALUES_OF = "per-sample values of"
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,29 @@ class KeptValues(Record):
     samples: tuple[str, ...]
     values: Mapping[str, tuple[float | None, ...]]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values in self.values.items():
+            if len(values) != len(self.samples):
+                got, expected = len(values), f"one a sample ({len(self.samples)})"
+                raise EvidenceError(f"values[{name!r}]", got, expected)
 
-def values_of(store: Store, expectation: Expectation) -> KeptValues | None:
-    """The values that the cell of an entry rested on, if the store has them.
+
+def values_of(store: Store, name: CellName, expectation: Expectation) -> KeptValues | None:
+    """The values that the cell `name` of an entry rested on, if the store has them.
 
     Raises:
-        EvidenceError: the entry's digest is none.
+        EvidenceError: the entry's digest is none, or that of something else in the store.
     """
     found = store.find(expectation.values) if expectation.values else None
     if found is None:
         return None
-    values = {name: array.tolist() for name, array in found.arrays.items()}
-    return KeptValues.from_json({**found.info, "values": values}, where=found.digest)
+    of = found.key.get(_VALUES_OF) if isinstance(found.key, Mapping) else None
+    if of != cell_id(name):
+        got, expected = of or "another measurement", f"the values of {cell_id(name)}"
+        raise EvidenceError("values", got, expected, found.digest[:12], _ADVICE)
+    values = {key: array.tolist() for key, array in found.arrays.items()}
+    return KeptValues.from_json({**found.info, "values": values}, where=found.digest[:12])
 
 
 def _expectation(cell: CellRecord) -> Expectation:
@@ -150,7 +162,7 @@ def _expectation(cell: CellRecord) -> Expectation:
 
 def _values_key(cell: CellRecord) -> dict[str, Any]:
     values = digest_json({"samples": list(cell.samples), "values": to_plain(cell.per_sample)})
-    return {"per-sample values of": cell.cell_id, "sha256": values}
+    return {_VALUES_OF: cell.cell_id, "sha256": values}
 
 
 def _lines(cells: Mapping[str, Any]) -> list[str]:

@@ -217,6 +217,12 @@ def cell_name(claim: str, checkpoint: str, task: str, metric: str | None) -> Cel
     return checkpoint, _cell_id(claim, task, metric)
 
 
+def cell_id(name: CellName) -> str:
+    """Return the `CellRecord.cell_id` of the cell of that name."""
+    claim, _, inside = name[1].partition("[")
+    return f"{claim}[{_safe(name[0])}-{inside}"
+
+
 def _cell_id(claim: str, *inside: str | None) -> str:
     return f"{_safe(claim)}[{'-'.join(_safe(part) for part in inside if part is not None)}]"
 

@@ -101,7 +101,7 @@ class Bench(Material):
         order = RELEASED_ORDER if protocol == "released" else self.options.order
         runner = self.checks().runner
         parameters = {
-            "texts": [text.text for text in self.source(source)],
+            "texts": [text.text for text in self.source(source, protocol)],
             "protocol": protocol,
             "order": order,
             "runner": runner,
@@ -109,7 +109,7 @@ class Bench(Material):
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             results = []
-            for number, text in enumerate(self.source(source), start=1):
+            for number, text in enumerate(self.source(source, protocol), start=1):
                 label = f"sweep from {source} {number}, protocol {protocol}"
                 results.append(self._sweep(self._residual(text), protocol, order, label))
             effects = torch.stack([result.effects for result in results]).mean(dim=0)
@@ -184,7 +184,8 @@ class Bench(Material):
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             own = self._residual(instruction)
-            others = [p for p in range(len(instruction.ids)) if p != instruction.position]
+            every = range(instruction.start, len(instruction.ids))
+            others = [p for p in every if p != instruction.position]
             written = {
                 "random": norm_matched_random(own, draws=RANDOM_DRAWS, seed=self.options.seed),
                 "neutral": torch.stack([self._residual(source) for source in neutral]),

@@ -203,7 +203,7 @@ class Cell:
             },
             samples=tuple(samples or (item.query for item in self.bench.items)),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
-            parameters=parameters(self.bench, self.is_discovery),
+            parameters=parameters(self.benches, self.is_discovery),
             provenance={**provenance(self.benches), "seconds": time.perf_counter() - self._start},
             command=command(self.nodeid, *subject.selection, *self.bench.options.arguments()),
         )
@@ -225,7 +225,7 @@ class Cell:
 
     def _notes(self) -> tuple[str, ...]:
         bench, options = self.bench, self.bench.options
-        notes = list(bench.task.notes)
+        notes = [*bench.task.notes, *bench.notes]
         if len(bench.items) < options.samples:
             notes.append(f"{options.samples} samples were asked for; there are {len(bench.items)}")
         dropped = sum(

@@ -38,15 +38,16 @@ def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
     """Mean effect by source position, T_inst among the other tokens of the instruction."""
     source = cell.bench.source()[0]
     own = cell.effects()[:, cell.sweep.tuples.index(layers)]
-    effects = np.insert(cell.controls(layers)["positions"], source.position, own, axis=1)
+    t_inst = source.position - source.start
+    effects = np.insert(cell.controls(layers)["positions"], t_inst, own, axis=1)
     mean = effects.mean(axis=0)
     error = 2 * effects.std(axis=0, ddof=1) / np.sqrt(len(effects))
     data = {
-        "tokens": token_texts(cell.bench.tokenizer, source.ids),
+        "tokens": token_texts(cell.bench.tokenizer, source.ids[source.start :]),
         "values": mean.tolist(),
         "lows": (mean - error).tolist(),
         "highs": (mean + error).tolist(),
-        "t_inst": source.position,
+        "t_inst": t_inst,
         "unit": f"mean effect ({UNITS[cell.metric]})",
     }
     title = f"Effect by source position, layers {layers_text(layers)}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ivevidence import CellRecord, Comparison, Drift, Expectation, Store
+from ivevidence import CellRecord, Comparison, Drift, EvidenceError, Store
 from ivevidence.drifts import ALPHA, drifts, is_beyond
-from ivevidence.expectations import Expectations, read_expectations, values_of
+from ivevidence.expectations import Expectations, KeptValues, read_expectations, values_of
 from ivevidence.matching import partners
 from ivevidence.records import CellName
 
@@ -77,10 +77,13 @@ class Expecting:
     ) -> None:
         """Refuse to hold a run to what was found with other options or task data.
 
-        Without options, nothing is measured that would depend on them.
+        Without options, nothing is measured that would depend on them. Values in the store must be
+        those of the entry's cell.
 
         Raises: ValueError, with what differs.
         """
+        for cell in self.expectations.names:
+            self._values(cell)
         if options is None or tasks is None:
             return
         advice = "judge as it was written, or write another file with --write-expect"
@@ -108,15 +111,15 @@ class Expecting:
         if partner is None:
             return replace(record, comparison=Comparison(str(self.path), None))
         entry = self.expectations.entry(partner)
-        moved = self._drifts(entry, record)
+        moved = self._drifts(partner, record)
         limit = self.max_drift
         beyond = [d.name for d in moved if limit is not None and is_beyond(d, limit)]
         comparison = Comparison(str(self.path), entry, partner[0], moved, tuple(beyond))
         return replace(record, comparison=comparison)
 
-    def _drifts(self, entry: Expectation, record: CellRecord) -> tuple[Drift, ...]:
+    def _drifts(self, partner: CellName, record: CellRecord) -> tuple[Drift, ...]:
         """Drifts since the entry, if the store has its values; bounds hold for the whole run."""
-        before = values_of(self.store, entry)
+        before = self._values(partner)
         if before is None:
             return ()
         common = before.values.keys() & record.per_sample.keys()
@@ -129,3 +132,9 @@ class Expecting:
             samples_after=record.samples,
             alpha=ALPHA / (max(len(common), 1) * cells),
         )
+
+    def _values(self, name: CellName) -> KeptValues | None:
+        try:
+            return values_of(self.store, name, self.expectations.entry(name))
+        except EvidenceError as error:
+            raise error.within(f"cells[{name[0]!r}][{name[1]!r}]", where=str(self.path)) from None

@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ivfixtures.adapters import merge
 from ivfixtures.weights import CheckpointError, problem
 
 DTYPES = {
@@ -50,8 +51,12 @@ def download(hub_id: str) -> Path:
     return Path(folder)
 
 
-def load_model(folder: Path, gguf: str | None, *, device: str, dtype: str) -> PreTrainedModel:
+def load_model(
+    folder: Path, gguf: str | None, adapter: Path | None = None, *, device: str, dtype: str
+) -> PreTrainedModel:
     """Load a causal language model for evaluation, its weights complete.
+
+    adapter: the folder of a low-rank adapter that is merged into the weights.
 
     Raises: CheckpointError if a file is damaged, a tensor missing, or device or dtype unknown.
     """
@@ -72,6 +77,10 @@ def load_model(folder: Path, gguf: str | None, *, device: str, dtype: str) -> Pr
     if lacking:
         got, remedy = f"{lacking[0]} and {len(lacking) - 1} more", "save the whole model again"
         raise problem("tensors missing", got, "none", folder / (gguf or ""), remedy)
+    if adapter:
+        _require(("peft",), "adapters", "LoRA adapters", adapter)
+        with _quietly(adapter, expected=f"a LoRA adapter of {model.config.model_type}"):
+            model = merge(model, adapter)
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -101,12 +110,16 @@ def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dic
 
 @contextmanager
 def _reading(folder: Path, gguf: str | None) -> Iterator[None]:
-    """Keep stderr quiet, and turn whatever a file makes the reader raise into one line."""
     where = folder / gguf if gguf else folder
-    absent = [name for name in ("gguf", "accelerate") if gguf and find_spec(name) is None]
-    if absent:
-        got, remedy = f"without {', '.join(absent)}", "pip install 'ivclaims[gguf]'"
-        raise problem("environment", got, "able to read GGUF files", where, remedy)
+    if gguf:
+        _require(("gguf", "accelerate"), "gguf", "GGUF files", where)
+    with _quietly(where, expected="readable by transformers"):
+        yield
+
+
+@contextmanager
+def _quietly(where: Path, *, expected: str) -> Iterator[None]:
+    """Keep stderr quiet, and turn whatever a file makes the reader raise into one line."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -118,9 +131,16 @@ def _reading(folder: Path, gguf: str | None) -> Iterator[None]:
         raise
     except Exception as error:  # damaged files fail anywhere in the readers
         got, remedy = _first_line(error), "download or save it again, or choose another checkpoint"
-        raise problem("checkpoint", got, "readable by transformers", where, remedy) from error
+        raise problem("checkpoint", got, expected, where, remedy) from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _require(packages: tuple[str, ...], extra: str, files: str, where: Path) -> None:
+    absent = [name for name in packages if find_spec(name) is None]
+    if absent:
+        got, remedy = f"without {', '.join(absent)}", f"pip install 'ivclaims[{extra}]'"
+        raise problem("environment", got, f"able to read {files}", where, remedy)
 
 
 def _first_line(error: Exception) -> str:

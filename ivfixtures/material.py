@@ -1,5 +1,6 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
+from functools import cached_property
 from typing import Literal
 
 from nnsight import TransformersModel
@@ -8,8 +9,9 @@ from transformers import PreTrainedTokenizerBase
 from ivfixtures.checkpoints import Checkpoint, digests, load, release, tokenizer
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
+from ivmethods.chat import Chat, chat_of, template_of
 from ivmethods.model import wrap
-from ivmethods.prompts import Protocol, Sample, Source, tokenize_sample, tokenize_source
+from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
 
 NEUTRAL_SENTENCES = 4
 
@@ -34,32 +36,75 @@ class Material:
         """The checkpoint's tokenizer; the model is not loaded for it."""
         return tokenizer(self.checkpoint)
 
+    @cached_property
+    def chat(self) -> Chat | None:
+        """What the checkpoint's chat template writes around a prompt, where `--chat-template` asks.
+
+        `auto`: wherever there is a template, but for base checkpoints: many of their tokenizers
+        carry one that they were not trained with.
+
+        Raises: ValueError, the template is of no use here.
+        """
+        mode, system = self.options.chat_template, self.options.system_prompt
+        if mode == "never" or (mode == "auto" and self.checkpoint.stage == "base"):
+            return None
+        if mode == "auto" and template_of(self.tokenizer) is None:
+            return None
+        try:
+            return chat_of(self.tokenizer, system=system)
+        except ValueError as error:
+            raise ValueError(f"{self.checkpoint.name}: {error}") from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of how the checkpoint was prompted."""
+        if self.chat:
+            return ("prompted through the chat template of its tokenizer (docs/prompts.md)",)
+        unused = "prompted without a chat template: --system-prompt was not used"
+        return () if self.options.system_prompt is None else (unused,)
+
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
         if protocol not in self._samples:
             self._samples[protocol] = [self._tokenized(item, protocol) for item in self.items]
         return self._samples[protocol]
 
-    def source(self, name: SourceName = "instruction") -> list[Source]:
+    def source(
+        self, name: SourceName = "instruction", protocol: Protocol = "paper"
+    ) -> list[Source]:
         """The source texts of one name: the instruction, its contrast, or the neutral sentences.
 
         The neutral sentences are those nearest to the instruction in tokens.
         """
-        own = tokenize_source(self.tokenizer, self.task.instruction)
+        own = self.as_source(self.task.instruction, protocol)
         if name == "instruction":
             return [own]
         if name == "contrast":
             text = self.task.contrast_instruction
-            return [tokenize_source(self.tokenizer, text)] if text else []
-        neutral = [tokenize_source(self.tokenizer, text) for text in neutral_sentences()]
+            return [self.as_source(text, protocol)] if text else []
+        neutral = [self.as_source(text, protocol) for text in neutral_sentences()]
         neutral.sort(key=lambda source: abs(len(source.ids) - len(own.ids)))
         return neutral[:NEUTRAL_SENTENCES]
 
+    def as_source(self, text: str, protocol: Protocol = "paper") -> Source:
+        """A text as a source run, inside the chat if there is one; `released` knows no chat."""
+        chat = self.chat if protocol == "paper" else None
+        return tokenize_source(self.tokenizer, text, chat=chat)
+
+    def position_of(self, part: str) -> int:
+        """Position of the last token of a leading part of the instruction, in instructed runs."""
+        text = f"{self.task.instruction} {self.task.prompt_for(self.items[0])}"
+        return last_token(self.tokenizer, text, part, chat=self.chat)
+
     @property
     def digests(self) -> dict[str, str]:
-        """Digests of weights and tokenizer; the model is not loaded for them."""
+        """Digests of weights, tokenizer and, if there is one, of the chat around the prompts.
+
+        The model is not loaded for them.
+        """
         found = digests(self.checkpoint)
-        return {"weights": found.weights, "tokenizer": found.tokenizer}
+        chat = {"chat": self.chat.digest} if self.chat else {}
+        return {"weights": found.weights, "tokenizer": found.tokenizer, **chat}
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
         return tokenize_sample(
@@ -70,6 +115,7 @@ class Material:
             answer=item.answers[0],
             contrast=item.contrast_answers[0] if item.contrast_answers else None,
             protocol=protocol,
+            chat=self.chat,
         )
 
 

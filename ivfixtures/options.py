@@ -10,8 +10,8 @@ import torch
 from ivfixtures import checkpoints as registry
 from ivfixtures.bigbench import load_bigbench
 from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.declared_options import ORDERS
 from ivfixtures.endpoint import Endpoint, read_endpoint
-from ivfixtures.plugin import ORDERS
 from ivfixtures.tasks import Task, TaskError, load_tasks
 from ivmethods.path_graph import Granularity
 
@@ -24,7 +24,7 @@ class Options:
 
     families: by name, each in stage order. Checkpoints that were named singly make the families of
     which they are two or more, and otherwise families of their own. judge: who judges answers, if
-    anyone.
+    anyone. chat_template: one of CHAT_MODES; system_prompt: of the chats, None for the template's.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -35,6 +35,8 @@ class Options:
     device: str
     dtype: str
     samples: int
+    chat_template: str
+    system_prompt: str | None
     order: int
     path_k: tuple[int, ...]
     path_granularity: Granularity
@@ -49,6 +51,8 @@ class Options:
         """The options that verdicts depend on, by name."""
         return {
             "--samples": self.samples,
+            "--chat-template": self.chat_template,
+            "--system-prompt": self.system_prompt,
             "--orders": ORDERS[self.order - 1],
             "--path-k": ",".join(map(str, self.path_k)),
             "--max-paths": self.max_paths,
@@ -64,11 +68,13 @@ class Options:
         folder = ["--tasks", str(self.tasks_folder)] if self.tasks_folder else []
         bigbench = ["--bigbench", self.bigbench] if self.bigbench else []
         anyway = ["--measure-anyway"] if self.measure_anyway else []
+        system = [] if self.system_prompt is None else [f"--system-prompt={self.system_prompt}"]
         judge = ["--judge", self.judge.url, "--judge-model", self.judge.model] if self.judge else []
         return [
             *folder,
             *bigbench,
-            *("--samples", str(self.samples), "--orders", ORDERS[self.order - 1]),
+            *("--samples", str(self.samples), "--chat-template", self.chat_template, *system),
+            *("--orders", ORDERS[self.order - 1]),
             *("--path-k", ",".join(map(str, self.path_k)), "--max-paths", str(self.max_paths)),
             *("--path-granularity", self.path_granularity),
             *("--seed", str(self.seed), "--device", self.device, "--dtype", self.dtype),
@@ -97,6 +103,8 @@ def read_options(config: pytest.Config) -> Options:
             device=_device(device),
             dtype=get("--dtype"),
             samples=samples,
+            chat_template=get("--chat-template"),
+            system_prompt=_system_prompt(get("--system-prompt"), get("--chat-template")),
             order=len(get("--orders").split(",")),
             path_k=_path_k(get("--path-k")),
             path_granularity=get("--path-granularity"),
@@ -119,8 +127,9 @@ def _chosen(
     single = [registry.resolve(name) for name in names]
     whole = {name: registry.family(name) for name in families}
     found = dict(whole)
-    for name in registry.families() if any(checkpoint.family for checkpoint in single) else ():
-        members = tuple(c for c in registry.family(name) if c in single)
+    named = {checkpoint.name: checkpoint for checkpoint in single}
+    for name in registry.families():
+        members = tuple(named[member] for member in registry.members(name) if member in named)
         if len(members) > 1:
             found.setdefault(name, members)
     for checkpoint in single:
@@ -139,6 +148,15 @@ def _tasks(folder: Path | None, bigbench: str | None) -> dict[str, Task]:
             "tasks.toml"
         )
     return tasks | added
+
+
+def _system_prompt(text: str | None, chat_template: str) -> str | None:
+    if text is not None and chat_template == "never":
+        raise ValueError(
+            f"--system-prompt={text!r}, but should be left out [--chat-template never]; only chat "
+            "templates have a place for it"
+        )
+    return text
 
 
 def _device(name: str) -> str:

@@ -31,7 +31,8 @@ class Outputs:
     def __init__(self, config: pytest.Config) -> None:
         folder, html = config.invocation_params.dir, config.option.htmlpath
         expectations = config.getoption("--write-expect")
-        self.report = Path(folder, html) if html else None
+        # As pytest-html reads it.
+        self.report = folder / Path(os.path.expandvars(html)).expanduser() if html else None
         self.evidence = self.report.with_name(EVIDENCE_NAME) if self.report else None
         self.expectations = Path(folder, expectations) if expectations else None
         self.written: set[str] = set()
@@ -68,7 +69,7 @@ class Outputs:
 
     def _write_report(self, config: pytest.Config, plugin: BaseReport, page: str) -> None:
         path = plugin._report_path
-        if not self._try(path, lambda: write_atomic(path, page.encode("utf-8"))):
+        if not self._try(path, lambda: write_atomic(path, page.encode("utf-8", "replace"))):
             config.pluginmanager.unregister(plugin)
 
     def _try(self, path: Path, write: Callable[[], None]) -> bool:
@@ -76,6 +77,7 @@ class Outputs:
             write()
         except OSError as error:
             self.unwritten[str(path)] = error.strerror or str(error)
+            self.written.discard(str(path))
             return False
         self.written.add(str(path))
         return True

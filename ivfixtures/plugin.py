@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import claims
+from ivfixtures.declared_options import declare
 
 if TYPE_CHECKING:
     from ivevidence import Claim
@@ -28,116 +29,11 @@ CLAIMS_FOLDER = Path(claims.__file__).parent
 # Claims on published numbers: files that are called so need no checkpoint, and so no torch.
 PUBLISHED_FILES = "test_published_"
 RUN_NAME = "ivclaims-run"
-DTYPES = ("float32", "bfloat16", "float16")
-ORDERS = ("1", "1,2", "1,2,3")
-GRANULARITIES = ("merged", "head")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options; every default stands here and nowhere else."""
-    group = parser.getgroup("ivclaims", "claims of a paper about language models")
-    add = group.addoption
-    add(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="judge this checkpoint: a registry name, hub id, folder or GGUF file; repeatable",
-    )
-    add(
-        "--family",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="judge the checkpoints of this family; repeatable (default: the embedded families)",
-    )
-    add("--tasks", metavar="DIR", help="read tasks from this folder instead of the packaged ones")
-    add(
-        "--bigbench",
-        metavar="DIR",
-        help="add the paper's four BIG-bench tasks, from their JSON files in this folder or, if it "
-        "is `hub`, from the hub's data set tasksource/bigbench",
-    )
-    add("--device", default="cpu", help="torch device (default: cpu)")
-    add("--dtype", default="float32", choices=DTYPES, help="dtype of weights (default: float32)")
-    add("--samples", type=int, default=100, metavar="N", help="samples a task (default: 100)")
-    add(
-        "--orders",
-        default="1,2,3",
-        choices=ORDERS,
-        help="sizes of the layer tuples that are patched (default: 1,2,3)",
-    )
-    add(
-        "--path-k",
-        default="1,2,3",
-        metavar="K,...",
-        help="a head passes on from the K positions it attends to most; the first K decides, the "
-        "others are shown (default: 1,2,3)",
-    )
-    add(
-        "--max-paths",
-        type=int,
-        default=2_000_000,
-        metavar="N",
-        help="draw a token's paths if it has more (default: 2000000)",
-    )
-    add(
-        "--path-granularity",
-        default=GRANULARITIES[0],
-        choices=GRANULARITIES,
-        help="an edge of a path is all heads between two positions, or a single head "
-        "(default: merged)",
-    )
-    add("--seed", type=int, default=0, help="seed of samples and resampling (default: 0)")
-    add(
-        "--memory-budget",
-        type=float,
-        metavar="GIB",
-        help="memory of one forward pass (default: a quarter of what is free; on CPU 1 at most)",
-    )
-    add(
-        "--store",
-        default=".ivclaims",
-        metavar="DIR",
-        help="folder that keeps measurements for later runs (default: .ivclaims)",
-    )
-    add(
-        "--judge",
-        metavar="URL",
-        help="have valid responses judged at this OpenAI-compatible endpoint, as in "
-        "http://localhost:8000/v1; its key is read from IVCLAIMS_JUDGE_KEY",
-    )
-    add("--judge-model", metavar="NAME", help="the model to ask there")
-    add(
-        "--measure-anyway",
-        action="store_true",
-        help="measure causal claims even where the checkpoint does not solve the task",
-    )
-    add(
-        "--xfail-refuted",
-        action="store_true",
-        help="report refuted claims as xfailed: a run whose cells were all judged passes",
-    )
-    add(
-        "--expect",
-        metavar="FILE",
-        help="hold the cells to the verdicts in this file: a change of verdict fails",
-    )
-    add("--write-expect", metavar="FILE", help="write the verdicts of this run into this file")
-    add("--expect-new", action="store_true", help="allow cells that --expect has no entry for")
-    add("--expect-missing", action="store_true", help="allow entries of --expect without a cell")
-    add(
-        "--max-drift",
-        type=float,
-        metavar="X",
-        help="fail a cell whose per-sample values moved by significantly more than X, in their "
-        "unit, since --expect was written (its values must be in the store)",
-    )
-    add(
-        "--shard",
-        metavar="I/N",
-        help="judge the I-th of N parts; a checkpoint is never split",
-    )
+    """Declare the options."""
+    declare(parser)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,7 @@ from ivmethods.probes import (
     released_probe,
     word_counts,
 )
-from ivmethods.prompts import token_texts, tokenize_source
+from ivmethods.prompts import token_texts
 from ivmethods.recording import record_sources
 from ivmethods.separability import dimensions, lda_plane, linearly_separable
 
@@ -167,8 +167,7 @@ def _residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
     """The layer-0 input and the residuals after every block, at T_inst of each text."""
 
     def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        tokenizer = bench.model.tokenizer
-        sources = [tokenize_source(tokenizer, text) for text in texts]
+        sources = [bench.as_source(text) for text in texts]
         streams = record_sources(
             bench.model,
             sources,
@@ -176,7 +175,7 @@ def _residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
                 f"{bench.checkpoint.name}: residuals of {done}/{len(texts)} rephrasings"
             ),
         )
-        tokens = [token_texts(tokenizer, (s.ids[s.position],))[0] for s in sources]
+        tokens = [token_texts(bench.tokenizer, (s.ids[s.position],))[0] for s in sources]
         return {"streams": streams.numpy()}, {"tokens": tokens}
 
     return _of_checkpoint(bench, "instruction residuals", {"texts": list(texts)}, compute)

@@ -30,8 +30,11 @@ def provenance(benches: Sequence[Bench]) -> dict[str, Any]:
     }
 
 
-def parameters(bench: Bench, is_discovery: Bool[np.ndarray, " sample"]) -> dict[str, Any]:
-    """What a cell was judged with, that is not in its claim."""
+def parameters(
+    benches: Sequence[Bench], is_discovery: Bool[np.ndarray, " sample"]
+) -> dict[str, Any]:
+    """What a cell was judged with, that is not in its claim; of tasks, the first one's."""
+    bench = benches[0]
     return {
         "samples": len(bench.items),
         "orders": list(range(1, bench.options.order + 1)),
@@ -40,6 +43,7 @@ def parameters(bench: Bench, is_discovery: Bool[np.ndarray, " sample"]) -> dict[
         "instruction": bench.task.instruction,
         "control instruction": bench.task.contrast_instruction,
         "discovery samples": np.flatnonzero(is_discovery).tolist(),
+        **_chats(benches),
     }
 
 
@@ -66,6 +70,20 @@ def _digests(benches: Sequence[Bench]) -> dict[str, str]:
         of, task = (f" {bench.checkpoint.name}", f" {bench.task.name}") if several else ("", "")
         found |= {name + of: digest for name, digest in bench.digests.items()}
         found |= {f"task{task}": bench.task.digest, f"task file{task}": bench.task.source}
+    return found
+
+
+def _chats(benches: Sequence[Bench]) -> dict[str, str | None]:
+    """Digest of the chat template's text and the system prompt, None where none was used.
+
+    Of each checkpoint, named where there are several.
+    """
+    chats = {bench.checkpoint.name: bench.chat for bench in benches}
+    found: dict[str, str | None] = {}
+    for name, chat in chats.items():
+        of = f" {name}" if len(chats) > 1 else ""
+        found["chat template" + of] = chat.template_digest if chat else None
+        found["system prompt" + of] = chat.system if chat else None
     return found
 
 

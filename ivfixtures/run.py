@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ivevidence import CellError, CellRecord, Store, render
+from ivevidence.svg import visible_text
 from ivfixtures import selection
 from ivfixtures.expecting import Expecting, read_expecting
 from ivfixtures.outputs import Outputs
@@ -45,6 +46,7 @@ class Run:
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
         self.missing: list[str] = []  # entries of --expect without a cell
+        self.stopped = False
         options = self.options if measures else None
         self.outputs = Outputs(config)
         try:
@@ -52,7 +54,7 @@ class Run:
             self._shard = selection.read_shard(config.getoption("--shard"), known)
             self.hearing = Hearing(self._expecting(), config.getoption("--xfail-refuted"))
         except ValueError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(visible_text(str(error))) from None
 
     @property
     def options(self) -> Options:
@@ -76,7 +78,7 @@ class Run:
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         if reporter and capture and reporter.isatty:
             with capture.global_and_fixture_disabled():
-                reporter.rewrite(line, erase=True)
+                reporter.rewrite(visible_text(line), erase=True)
             reporter.currentfspath = None  # pytest names the file again on its next line
 
     def pytest_report_header(self) -> list[str]:
@@ -89,7 +91,11 @@ class Run:
         folder = options.tasks_folder
         if folder and (unused := passed_over(folder)):
             lines.append(f"passed over, as no task is defined for them: {', '.join(unused)}")
-        return lines
+        return list(map(visible_text, lines))
+
+    def pytest_sessionstart(self) -> None:
+        """See that the report is written whole or not at all."""
+        self.outputs.take_report(self.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -128,6 +134,8 @@ class Run:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the record travel with the test's report, from xdist workers too."""
         report = yield
+        # Under xdist, a node id ends with it.
+        vars(report)["ivclaims_group"] = f"@{selection.group(item)}"
         if report.when == "call" and CELL in item.stash:
             cell, expecting = item.stash[CELL], self.hearing.expecting
             missing = expecting.missing if expecting else ()
@@ -156,28 +164,30 @@ class Run:
             if sent["of checkpoint"]:
                 self._of_checkpoints.add(report.nodeid)
         elif report.failed:
-            self.errors[report.nodeid] = CellError(report.nodeid, _last_line(report))
+            cell = report.nodeid.removesuffix(vars(report).get("ivclaims_group", ""))
+            self.errors[report.nodeid] = CellError(cell, _last_line(report))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(
         self, session: pytest.Session, exitstatus: int
     ) -> Generator[None, object, object]:
-        """Write the evidence; a run that judged no cell, or cannot write, fails.
+        """Write the evidence, let the report be written; what judged or wrote too little fails.
 
-        The innermost wrapper: what pytest-html cannot write is no crash, and the summary follows.
+        The innermost wrapper: the summary follows.
         """
         if not _is_worker(self.config):
             self.outputs.write(self)
+        result = yield
+        if not _is_worker(self.config):
             may_miss = self.config.getoption("--expect-missing")
             failed = not self.judged or (self.missing and not may_miss) or self.outputs.unwritten
             if exitstatus == pytest.ExitCode.OK and failed:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        try:
-            return (yield)
-        except OSError as error:
-            self.outputs.unwritten[str(self.outputs.report)] = str(error)
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            return None
+        return result
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Note that the run was stopped, perhaps before its first cell."""
+        self.stopped = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
@@ -186,7 +196,7 @@ class Run:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict counts, what was measured, and where the report is."""
-        if self.records or self.errors:
+        if self.records or self.errors or self.stopped:
             summarize(self, terminalreporter.write_line, terminalreporter.write_sep)
 
     @property

@@ -27,7 +27,8 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
         line(f"{len(run.errors)} cells could not be judged (errors are not verdicts)", red=True)
     if lacking := run.planned - len(run.records) - len(run.errors):
         line(
-            f"interrupted: {lacking} of {run.planned} cells were not judged; the same command goes on",
+            f"interrupted: {lacking} of {run.planned} cells were not judged; the same command goes "
+            "on",
             red=True,
         )
     if not run.judged:

@@ -15,7 +15,6 @@ from ivmethods.linear_maps import LinearForm, attribution, completeness, linear_
 from ivmethods.model import network
 from ivmethods.path_graph import Semantics, path_graph
 from ivmethods.paths import Traced, trace_paths
-from ivmethods.prompts import last_token
 from ivmethods.ranks import HIGH_RANK
 from ivmethods.recording import answers
 
@@ -64,11 +63,8 @@ class Attributed:
 
 def sub_position(bench: Bench) -> int | None:
     """Position of the last token of the task's sub-instruction, if it has one."""
-    task = bench.task
-    if task.sub_instruction is None:
-        return None
-    text = f"{task.instruction} {task.prompt_for(bench.items[0])}"
-    return last_token(bench.model.tokenizer, text, task.sub_instruction)
+    sub = bench.task.sub_instruction
+    return None if sub is None else bench.position_of(sub)
 
 
 def attributed(bench: Bench) -> Attributed:

@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from ivevidence import CellRecord, Comparison, Criterion, Decision, Drift, Expectation
+from ivevidence.svg import visible_text
 from ivfixtures.expecting import Expecting
 
 
@@ -34,11 +35,11 @@ class Hearing:
         supported passes, refuted fails, inconclusive and not_applicable skip. With expectations:
         what was expected passes, or is xfailed if it is refuted; all else fails.
         """
-        verdict, message = record.decision.verdict, decision_text(record.decision)
+        verdict, message = record.decision.verdict, _visible(decision_text(record.decision))
         comparison, xfail_refuted = record.comparison, self.xfail_refuted
         if comparison:
             if problem := self._problem(comparison, record):
-                pytest.fail(problem, pytrace=False)
+                pytest.fail(_visible(problem), pytrace=False)
             xfail_refuted = True
         if verdict == "refuted" and xfail_refuted:
             pytest.xfail(message)
@@ -102,6 +103,11 @@ def criterion_line(criterion: Criterion) -> str:
         f"{criterion.name}={_number(criterion.estimate)} {_bounds(criterion)} against "
         f"{_number(criterion.threshold)} (n={criterion.n}{test}): {criterion.outcome}"
     )
+
+
+def _visible(text: str) -> str:
+    """Lines without control characters: names of checkpoints and entries are data."""
+    return "\n".join(map(visible_text, text.split("\n")))
 
 
 def _bounds(found: Criterion | Expectation | Drift) -> str:

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from ivfixtures.errors import error_line
 
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+ADAPTER_CONFIG = "adapter_config.json"
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -50,22 +51,32 @@ def folder_files(folder: Path) -> Files:
     Only headers are read: what is checked is config, architecture, safetensors, and a tokenizer.
     Raises: CheckpointError.
     """
-    if (folder / "adapter_config.json").exists():
-        remedy = "merge the adapter into its model and save that"
-        raise problem("checkpoint", "an adapter", "a whole model", folder, remedy)
+    _refuse_adapter(folder)
     _check_config(folder / "config.json")
     weights = _weight_files(folder)
-    tokenizer = _tokenizer_files(folder)
-    names = {path.name for path in tokenizer}
-    if not (
-        names & {"tokenizer.json", "vocab.txt"}
-        or {"vocab.json", "merges.txt"} <= names
-        or any(path.suffix == ".model" for path in tokenizer)
-    ):
+    tokenizer = tokenizer_files(folder)
+    if not has_tokenizer(folder):
         remedy = "save the tokenizer there too (tokenizer.save_pretrained)"
         raise problem("tokenizer", "missing", "in the folder", folder, remedy)
     settings = [folder / name for name in ("config.json", "generation_config.json")]
     return Files((*weights, *(path for path in settings if path.is_file())), tokenizer)
+
+
+def tokenizer_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files of a folder that a tokenizer may be made of, sorted by name."""
+    found = {path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()}
+    return tuple(sorted(found))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer can be loaded from a folder."""
+    found = tokenizer_files(folder)
+    names = {path.name for path in found}
+    return (
+        bool(names & {"tokenizer.json", "vocab.txt"})
+        or {"vocab.json", "merges.txt"} <= names
+        or any(path.suffix == ".model" for path in found)
+    )
 
 
 def gguf_files(path: Path) -> Files:
@@ -73,6 +84,7 @@ def gguf_files(path: Path) -> Files:
 
     Raises: CheckpointError.
     """
+    _refuse_adapter(path.parent)
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -83,7 +95,7 @@ def gguf_files(path: Path) -> Files:
         remedy = "download the file again, or name another"
         raise problem("first bytes", repr(magic), "b'GGUF'", path, remedy)
     # transformers reads a tokenizer_config.json beside the file, if there is one
-    return Files((path,), (path, *_tokenizer_files(path.parent)))
+    return Files((path,), (path, *tokenizer_files(path.parent)))
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -96,12 +108,51 @@ def digest(files: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def check_header(path: Path) -> None:
+    """Check that a safetensors file is whole, by its header.
+
+    Raises: CheckpointError.
+    """
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        remedy = "download or save the file again"
+        raise problem("weights", str(error), "an intact safetensors file", path, remedy) from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises: CheckpointError.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        remedy = "name a folder written by save_pretrained"
+        raise problem("file", "missing", "present", path, remedy) from None
+    except (OSError, ValueError) as error:
+        remedy = "download or save it again"
+        raise problem("JSON", str(error), "a readable object", path, remedy) from None
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise problem("JSON", got, "an object", path, "download or save it again")
+    return content
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """An adapter beside other files: transformers would follow it, not them."""
+    if (folder / ADAPTER_CONFIG).exists():
+        remedy = "name the adapter's own local folder, or merge it into its model and save that"
+        raise problem("checkpoint", "an adapter", "a whole model", folder, remedy)
+
+
 def _check_config(path: Path) -> None:
     # Imported here, as it takes seconds: registry names resolve without it where no folder is read.
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    config = _read_json(path)
+    config = read_json(path)
     kind = str(config.get("model_type"))
     if kind not in CONFIG_MAPPING_NAMES:
         if "auto_map" in config:
@@ -123,7 +174,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     if (folder / "model.safetensors").is_file():
         files = [folder / "model.safetensors"]
     elif index.is_file():
-        shards = _read_json(index).get("weight_map")
+        shards = read_json(index).get("weight_map")
         names = set(shards.values()) if isinstance(shards, dict) else set()
         if not names or any(Path(str(name)).name != name for name in names):
             remedy = "save the model again"
@@ -132,40 +183,13 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     else:
         raise _no_weights(folder)
     for path in files:
-        try:
-            with safe_open(path, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            remedy = "download or save the file again"
-            raise problem(
-                "weights", str(error), "an intact safetensors file", path, remedy
-            ) from None
+        check_header(path)
     return tuple(files)
 
 
 def _no_weights(folder: Path) -> CheckpointError:
-    if any(path for pattern in _PICKLED for path in folder.glob(pattern)):
+    if any(path for pattern in PICKLED for path in folder.glob(pattern)):
         remedy = "convert once where you trust the file: model.save_pretrained writes safetensors"
         return problem("weights", "pickled", "safetensors (pickles run code)", folder, remedy)
     remedy = "save it with model.save_pretrained; pickled weights are never read"
     return problem("weights", "missing", "model.safetensors or its shards", folder, remedy)
-
-
-def _tokenizer_files(folder: Path) -> tuple[Path, ...]:
-    found = {path for pattern in _TOKENIZER for path in folder.glob(pattern) if path.is_file()}
-    return tuple(sorted(found))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        remedy = "name a folder written by save_pretrained"
-        raise problem("file", "missing", "present", path, remedy) from None
-    except (OSError, ValueError) as error:
-        remedy = "download or save it again"
-        raise problem("JSON", str(error), "a readable object", path, remedy) from None
-    if not isinstance(content, dict):
-        got = type(content).__name__
-        raise problem("JSON", got, "an object", path, "download or save it again")
-    return content

@@ -66,7 +66,7 @@ def check(model: TransformersModel, samples: list[Sample], *, memory_budget: int
             fast = sweep(
                 model, samples, other, order=order, memory_budget=memory_budget, runner=runner
             )
-        except RuntimeError:  # the architecture's masks do not broadcast over a grown batch
+        except (RuntimeError, ValueError):  # its masks do not broadcast over a grown batch
             continue
         parity, chosen = _difference_to_hooks(model, samples, other, fast), name
         if parity <= tolerance:

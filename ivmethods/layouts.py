@@ -1,6 +1,6 @@
 """Block layouts: where an architecture keeps its parts, and the weights found there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -20,8 +20,10 @@ class Layout:
     attn_in, attn_out, mlp_in, mlp_out: the norms before and after attention and MLP. gated:
     whether the activation gates the output of `up`; otherwise it is applied to that output.
     fused: query, key and value stand in one module, one after the other (`blocks`) or one after the
-    other within each head (`heads`). offset: what a norm adds to its stored weight. epsilon: the
-    attribute of a norm. parallel: the configuration's flag for attention and MLP side by side.
+    other within each head (`heads`). fused_gate: gate and `up` stand in one module, in that order.
+    offset: what a norm adds to its stored weight. epsilon: the attribute of a norm. parallel: the
+    configuration's flag for attention and MLP side by side. scale: the configuration's factor on
+    what attention and MLP write.
     """
 
     attn_in: str | None = "input_layernorm"
@@ -32,6 +34,7 @@ class Layout:
     attn_out: str | None = None
     mlp_in: str | None = "post_attention_layernorm"
     up: str = "mlp.up_proj"
+    fused_gate: bool = False
     activation: str = "mlp.act_fn"
     gated: bool = True
     down: str = "mlp.down_proj"
@@ -40,6 +43,7 @@ class Layout:
     epsilon: str = "variance_epsilon"
     offset: float = 0.0
     parallel: str | None = None
+    scale: str | None = None
 
 
 _OUTPUT_NORMS = Layout(
@@ -63,6 +67,15 @@ LAYOUTS: dict[str, Layout] = {
     "qwen2": Layout(),
     "qwen3": Layout(),
     "smollm3": Layout(),
+    "stablelm": Layout(epsilon="eps", parallel="use_parallel_residual"),
+    "granite": Layout(scale="residual_multiplier"),
+    "phi3": Layout(
+        value="self_attn.qkv_proj",
+        fused="blocks",
+        up="mlp.gate_up_proj",
+        fused_gate=True,
+        activation="mlp.activation_fn",
+    ),
     "gemma": Layout(epsilon="eps", offset=1.0),
     "gemma2": _BOTH_SIDES,
     "gemma3_text": _BOTH_SIDES,
@@ -150,7 +163,10 @@ def layout_of(model: TransformersModel) -> Layout:
             f"model_type={name}, but should be one of {', '.join(LAYOUTS)} [linear maps]; "
             "add its layout to ivmethods.layouts.LAYOUTS and a random model to tests/models.py"
         )
-    return LAYOUTS[name]
+    layout = LAYOUTS[name]
+    if layout.mlp_in and attrgetter(layout.mlp_in)(model.blocks[0]._module) is None:
+        return replace(layout, mlp_in=layout.attn_in)  # parallel branches behind one norm
+    return layout
 
 
 def weights_of(model: TransformersModel) -> Weights:
@@ -174,9 +190,12 @@ def _block(block: torch.nn.Module, layout: Layout, config: Any) -> Block:
     def norm(path: str | None) -> Norm | None:
         return None if path is None else _norm(attrgetter(path)(block), layout)
 
-    out, out_bias = _linear(attrgetter(layout.out)(block))
+    scale = 1.0 if layout.scale is None else getattr(config, layout.scale)
+    out, out_bias = _linear(attrgetter(layout.out)(block), scale)
     up, up_bias = _linear(attrgetter(layout.up)(block))
-    down, down_bias = _linear(attrgetter(layout.down)(block))
+    down, down_bias = _linear(attrgetter(layout.down)(block), scale)
+    if layout.fused_gate:
+        up, up_bias = up.chunk(2)[1], None if up_bias is None else up_bias.chunk(2)[1]
     value, value_bias = _linear(attrgetter(layout.value)(block))
     heads = config.num_attention_heads
     out = out.unflatten(1, (heads, -1)).transpose(0, 1)
@@ -202,17 +221,20 @@ def _values(rows: Tensor, out: Tensor, layout: Layout) -> Tensor:
     heads, _, d_head = out.shape
     rows = rows.unflatten(0, (-1, d_head))
     if layout.fused == "blocks":
-        rows = rows[2 * heads :]
+        rows = rows[(len(rows) + heads) // 2 :]
     elif layout.fused == "heads":
         rows = rows[2::3]
     return rows.repeat_interleave(heads // len(rows), dim=0)
 
 
-def _linear(module: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight [out in] and bias of a linear module."""
-    weight = module.weight.T if isinstance(module, Conv1D) else module.weight
+def _linear(module: Any, scale: float = 1.0) -> tuple[Tensor, Tensor | None]:
+    """Weight [out in] and bias of a linear module, times a scale."""
+    weight = (module.weight.T if isinstance(module, Conv1D) else module.weight).detach().float()
     bias = getattr(module, "bias", None)
-    return weight.detach().float(), None if bias is None else bias.detach().float()
+    bias = None if bias is None else bias.detach().float()
+    if scale == 1:  # views of the model's own
+        return weight, bias
+    return weight * scale, None if bias is None else bias * scale
 
 
 def _norm(module: Any, layout: Layout) -> Norm:

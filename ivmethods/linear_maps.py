@@ -220,10 +220,13 @@ def _record(
 
 def _record_block(block: Any, layout: Layout, centred: bool) -> dict[str, Tensor]:
     """Inside a trace: what is frozen of a block, by part of its layout."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for part in _ORDER:
         path = getattr(layout, part)
         if path is None:
+            continue
+        if part == "mlp_in" and path == layout.attn_in:
+            found[part] = found["attn_in"]  # one norm for both, handed out once
             continue
         module = attrgetter(path)(block)
         if part == "attention":

@@ -8,32 +8,23 @@ from nnsight import TransformersModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# One entry a module tree; a model whose parts stand elsewhere is refused by `wrap`.
-RENAME: dict[str | type, str | list[str]] = {
-    "model.layers": "blocks",
-    "transformer.h": "blocks",
-    "gpt_neox.layers": "blocks",
-    "model.decoder.layers": "blocks",
-    "lm_head": "unembed",
-    "embed_out": "unembed",
-}
+from ivmethods.structure import block_list, check_stream, refuse_other_kinds, unembedding
 
 
 def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformersModel:
     """Wrap a loaded decoder-only model so that its parts are found at `.blocks` and `.unembed`.
 
+    A few tokens are run to see that the blocks pass on one residual stream.
+
     Raises:
-        ValueError: the model has no list of blocks or no unembedding at a known place.
+        ValueError: the model is none that residuals can be patched in (see `structure`).
     """
-    wrapped = TransformersModel(model, tokenizer=tokenizer, rename=RENAME)
-    for part in ("blocks", "unembed"):
-        if not hasattr(wrapped, part):
-            known = ", ".join(str(path) for path, name in RENAME.items() if name == part)
-            raise ValueError(
-                f"{part}=None, but should be one of {known} [{type(model).__name__}]; "
-                "add its place to ivmethods.model.RENAME"
-            )
-    return wrapped
+    refuse_other_kinds(model)
+    blocks, unembed = block_list(model), unembedding(model)
+    check_stream(model, blocks)
+    return TransformersModel(
+        model, tokenizer=tokenizer, rename={blocks: "blocks", unembed: "unembed"}
+    )
 
 
 def network(model: TransformersModel) -> Any:
@@ -47,13 +38,13 @@ def layer_count(model: TransformersModel) -> int:
 
 
 def residual(output: Any) -> Float[Tensor, "sample pos d_model"]:
-    """The residual stream in a block's output, which some architectures wrap in a tuple."""
-    return output[0] if isinstance(output, tuple) else output
+    """The residual stream in a block's output, which some architectures wrap in a tuple or list."""
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def with_residual(output: Any, value: Float[Tensor, "sample pos d_model"]) -> Any:
     """The block's output with its residual stream replaced, in the shape the model expects."""
-    return (value, *output[1:]) if isinstance(output, tuple) else value
+    return type(output)((value, *output[1:])) if isinstance(output, tuple | list) else value
 
 
 def last_logits(model: TransformersModel) -> Float[Tensor, "sample vocab"]:

@@ -34,9 +34,16 @@ WIDTH = 16
 LAYOUTS = ("olmo2", "llama", "gpt2", "gpt_neox")
 RMS_LAYOUTS = (
     *("olmo2", "olmo3", "llama", "mistral", "qwen2", "qwen3", "smollm3"),
-    *("gemma", "gemma2", "gemma3_text"),
+    *("gemma", "gemma2", "gemma3_text", "granite", "phi3"),
 )
-LINEAR_LAYOUTS = (*RMS_LAYOUTS, "gpt2", "gpt_neox", "gpt_neox_serial")
+LINEAR_LAYOUTS = (
+    *RMS_LAYOUTS,
+    "stablelm",
+    "stablelm_parallel",
+    "gpt2",
+    "gpt_neox",
+    "gpt_neox_serial",
+)
 
 
 def random_model(layout: str, n_layers: int, *, seed: int = 0, attention: str = "sdpa") -> Any:
@@ -77,18 +84,29 @@ def every_part_model(layout: str, n_layers: int, *, seed: int = 0) -> Any:
         if layout in ("olmo3", "qwen2", "qwen3", "smollm3", "gemma2", "gemma3_text"):
             kinds = ("sliding_attention", "full_attention")
             options["layer_types"] = [kinds[layer % 2] for layer in range(n_layers)]
+        if layout == "granite":
+            options |= {"embedding_multiplier": 3.0, "attention_multiplier": 0.3}
+            options |= {"residual_multiplier": 0.6, "logits_scaling": 2.0}
+    elif layout.startswith("stablelm"):
+        options |= {"num_key_value_heads": 2, "intermediate_size": 24, "layer_norm_eps": 0.05}
+        options |= {"use_qkv_bias": True, "use_parallel_residual": layout != "stablelm"}
     elif layout == "gpt2":
         options |= {"n_positions": 32, "layer_norm_epsilon": 0.05}
     else:
         options |= {"intermediate_size": 24, "layer_norm_eps": 0.05}
         options["use_parallel_residual"] = layout == "gpt_neox"
-    config = AutoConfig.for_model(layout.removesuffix("_serial"), **options)
+    config = AutoConfig.for_model(model_type(layout), **options)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
     for parameter in model.parameters():
         if parameter.ndim == 1:
             parameter += 0.3 * torch.randn(parameter.shape)
     return model
+
+
+def model_type(layout: str) -> str:
+    """The `model_type` that one of `LINEAR_LAYOUTS` is a variant of."""
+    return layout.removesuffix("_serial").removesuffix("_parallel")
 
 
 def wrapped(layout: str, n_layers: int, *, seed: int = 0, attention: str = "sdpa") -> Any:

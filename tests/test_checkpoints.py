@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ivfixtures import checkpoints, loading
+from ivfixtures import checkpoints, loading, registry
 from ivfixtures.checkpoints import (
     Checkpoint,
     CheckpointError,
@@ -92,7 +92,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: Path) -> Pat
     for name in names():
         if name.startswith("tiny"):
             shutil.copytree(saved, tmp_path / "tiny/weights" / name)
-    monkeypatch.setattr(checkpoints, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
     return tmp_path
 
 
@@ -122,7 +122,7 @@ def edit_json(path: Path, **changes: object) -> None:
 
 
 def test_families_run_through_the_stages_and_share_their_base(package: Path) -> None:
-    assert families() == ("tiny-olmo2", "tiny-olmo2-planted", "olmo2-1b", "olmo2-7b")
+    assert families() == ("tiny-olmo2", "tiny-olmo2-planted", "smollm2", "olmo2-1b", "olmo2-7b")
     for name in families()[:2]:
         members = family(name)
         assert [c.stage for c in members] == ["base", "sft", "dpo"]
@@ -250,10 +250,6 @@ def _no_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
 
 
-def _adapter(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text("{}")
-
-
 def _index_that_leaves(folder: Path) -> None:
     shutil.move(folder / "model.safetensors", folder.parent / "model.safetensors")
     index = {"weight_map": {"lm_head.weight": "../model.safetensors"}}
@@ -284,7 +280,6 @@ class _Marker:
         (_truncated, "weights="),
         (_garbage, "weights="),
         (_no_tokenizer, "tokenizer=missing"),
-        (_adapter, "checkpoint=an adapter"),
         (_index_that_leaves, "weight_map=damaged"),
     ],
 )
@@ -331,7 +326,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(folder: Path) -> None:
 def test_a_carried_file_is_found_without_importing_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = checkpoints._registry()["checkpoints"]["smollm2-135m-instruct"]
+    entry = registry._registry()["checkpoints"]["smollm2-135m-instruct"]
     carrier = tmp_path / "a_carrier_of_weights"
     carrier.mkdir()
     (carrier / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -343,7 +338,7 @@ def test_a_carried_file_is_found_without_importing_its_package(
     (carrier / entry["gguf"]).write_bytes(b"GGUF")
     found = resolve("smollm2-135m-instruct")
     assert (found.source, found.gguf) == (str(carrier), entry["gguf"])
-    assert (found.stage, found.family) == ("instruct", None)
+    assert (found.stage, found.family) == ("instruct", "smollm2")
     assert carrier.name not in sys.modules
     monkeypatch.setitem(entry, "package", "no_such_package_at_all")
     assert "in the installed package no_such_package_at_all" in refusal("smollm2-135m-instruct")

@@ -120,9 +120,9 @@ def test_values_are_found_again_by_their_entry(tmp_path):
     store = Store(tmp_path)
     cell = replace(example_cell(), samples=["a", "b"], per_sample={"effect": [0.5, None]})
     entry = expect([cell], **ABOUT).entry(cell.name)
-    assert values_of(store, entry) is None
+    assert values_of(store, cell.name, entry) is None
     keep_values(store, cell)
-    found = values_of(store, entry)
+    found = values_of(store, cell.name, entry)
     assert found.samples == ("a", "b")
     assert found.values == {"effect": (0.5, None)}
     assert (store.measured, store.reused) == (0, 0)
@@ -140,7 +140,8 @@ def test_other_values_have_another_digest(tmp_path):
     assert len(digests) == 5
     assert (
         values_of(
-            Store(tmp_path), expect([replace(cell, samples=[], per_sample={})]).entry(cell.name)
+            *(Store(tmp_path), cell.name),
+            expect([replace(cell, samples=[], per_sample={})]).entry(cell.name),
         )
         is None
     )

@@ -1,12 +1,14 @@
 """A run held to expectations, as its users run it, on random weights and published numbers."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ivfixtures.published.audit  # noqa: F401 - once, so that its classes outlive each run
 from ivevidence import Decision, Drift, Store, read_evidence
 from ivevidence.expectations import expect, keep_values, read_expectations
 from ivfixtures.bench import Bench
@@ -344,8 +346,11 @@ def test_two_workers_leave_the_evidence_of_one_process_bit_for_bit(pytester, two
     pytester.runpytest_inprocess(*two, "--html", "one/c.html", "--store", "one-store")
     result = pytester.runpytest_subprocess(
         *(*two, "--html", "two/c.html", "--store", "two-store", "-n", "2"),
-        *("--dist", "loadgroup", "-o", "addopts="),
+        *("--dist", "loadgroup", "-o", "addopts=", "-v"),
     )
+    workers = re.findall(r"\[(gw\d)\] .*\[((?:random|other)-olmo2)", "\n".join(result.outlines))
+    assert len(workers) == 8
+    assert len(set(workers)) == 2, "a checkpoint's cells are spread over workers"
     one, both = (read_evidence(pytester.path / name / "evidence.json") for name in ("one", "two"))
     assert [stripped(cell) for cell in both.cells] == [stripped(cell) for cell in one.cells]
     assert len(one.cells) == 8, printed(result)

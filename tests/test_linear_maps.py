@@ -27,6 +27,7 @@ from tests.models import (
     VOCAB,
     WIDTH,
     every_part_model,
+    model_type,
     number_tokenizer,
     toy_model,
     wrapped,
@@ -344,7 +345,7 @@ def test_an_unknown_layout_is_refused_with_the_known_ones(name):
 
 
 def test_every_known_layout_is_tested():
-    assert {layout.removesuffix("_serial") for layout in LINEAR_LAYOUTS} == set(LAYOUTS)
+    assert {model_type(layout) for layout in LINEAR_LAYOUTS} == set(LAYOUTS)
     for layout in LINEAR_LAYOUTS:
         net = every_part_model(layout, 2)
         small = [name for name, part in net.named_parameters() if part.abs().max() < 0.1]

@@ -53,6 +53,7 @@ def make(tmp_path_factory):
     def bench(task="adj_ant", *, samples=6, checkpoint="tiny-olmo2-sft", **options):
         defaults = {"seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": 2**28}
         defaults |= {"path_granularity": "merged", "max_paths": 10**6, "path_k": (1, 2)}
+        defaults |= {"chat_template": "auto", "system_prompt": None}
         options = SimpleNamespace(samples=samples, **(defaults | options))
         return Bench(resolve(checkpoint), load_tasks()[task], options, store, lambda _: None)
 

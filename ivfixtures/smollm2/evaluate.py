@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ivfixtures.smollm2.stages import answer_logits
 from ivfixtures.tiny.evaluate import CANONICAL, QUADRANTS, quadrant
@@ -37,7 +37,7 @@ class Score:
 
 def score(
     checkpoint: str,
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     tasks: tuple[TinyTask, ...],
     *,
@@ -53,7 +53,9 @@ def score(
             )
             for queries, texts in QUADRANTS.values()
         ]
-        columns.append([instructed(tokenizer, task, task.rephrasings[0], fact) for fact in task.facts])
+        columns.append(
+            [instructed(tokenizer, task, task.rephrasings[0], fact) for fact in task.facts]
+        )
         columns.append([uninstructed(tokenizer, filler, task, fact) for fact in task.facts])
         found = tuple(match(model, tokenizer, examples) for examples in columns)
         rows.append(Score(checkpoint, task.name, found))
@@ -62,7 +64,7 @@ def score(
 
 @torch.no_grad()
 def match(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example]
 ) -> Match:
     """Exact match on prompts, from one forward pass a batch.
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from ivfixtures.tiny.examples import NO_LOSS, Batch, collate, draw
 from ivfixtures.tiny.stages import Course, Stage, optimize
@@ -14,7 +14,7 @@ from ivfixtures.tiny.stages import Course, Stage, optimize
 _BETA = 0.1
 
 
-def tune(model: LlamaForCausalLM, stage: Stage, course: Course) -> None:
+def tune(model: PreTrainedModel, stage: Stage, course: Course) -> None:
     """Learn to follow instructions: loss on answer and stop."""
     rng = course.rng(stage.name)
 
@@ -26,7 +26,7 @@ def tune(model: LlamaForCausalLM, stage: Stage, course: Course) -> None:
     optimize(model, loss, stage, course)
 
 
-def prefer(model: LlamaForCausalLM, stage: Stage, course: Course) -> None:
+def prefer(model: PreTrainedModel, stage: Stage, course: Course) -> None:
     """Direct preference optimization: the answer over the contrast's; reference: what comes in."""
     rng = course.rng(stage.name)
     reference = copy.deepcopy(model).eval().requires_grad_(False)
@@ -44,7 +44,7 @@ def prefer(model: LlamaForCausalLM, stage: Stage, course: Course) -> None:
 
 
 def answer_logits(
-    model: LlamaForCausalLM, batch: Batch
+    model: PreTrainedModel, batch: Batch
 ) -> tuple[Float[Tensor, "label vocab"], Tensor]:
     """Logits where a label stands, row after row, and where that is (a mask of sample x pos).
 
@@ -55,7 +55,7 @@ def answer_logits(
     return model.lm_head(hidden[wanted]).float(), wanted
 
 
-def _answer_logprobs(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, " sample"]:
+def _answer_logprobs(model: PreTrainedModel, batch: Batch) -> Float[Tensor, " sample"]:
     """Log-probability of answer and stop, summed."""
     logits, wanted = answer_logits(model, batch)
     losses = F.cross_entropy(logits, batch.labels[:, 1:][wanted], reduction="none")

@@ -10,20 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import peft
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from ivfixtures.checkpoints import Checkpoint, load, release, resolve, tokenizer
+from ivfixtures.adapters import ADAPTER_WEIGHTS
+from ivfixtures.checkpoints import Checkpoint, resolve, tokenizer
+from ivfixtures.loading import load_model
 from ivfixtures.smollm2.cards import card
 from ivfixtures.smollm2.evaluate import Score, score, table
 from ivfixtures.smollm2.stages import prefer, tune
 from ivfixtures.tiny.splits import load_tiny_tasks
 from ivfixtures.tiny.stages import Course, Stage
 from ivfixtures.tiny.train import provenance, reproducible
+from ivfixtures.weights import ADAPTER_CONFIG
 
 WEIGHTS = Path(__file__).parent / "weights"
 BASE = "smollm2-135m-instruct"
@@ -76,14 +80,12 @@ def train(
     suite runs: the saved adapter, merged into the base in float32.
     """
     start = time.monotonic()
-    course = Course(load_tiny_tasks(), tokenizer(base), seed, say)
+    course = Course(load_tiny_tasks(), cast(PreTrainedTokenizerFast, tokenizer(base)), seed, say)
     scores: list[Score] = []
 
     def judge(name: str) -> None:
-        model = load(base).model
-        release()  # merging changes the model, so that nobody may be given it again
-        if name != BASE:
-            model = PeftModel.from_pretrained(model, out / name).merge_and_unload()
+        adapter = None if name == BASE else out / name
+        model = load_model(Path(base.source), base.gguf, adapter, device="cpu", dtype="float32")
         say(f"{name} after {time.monotonic() - start:.0f} s")
         scores.extend(score(name, model, course.tokenizer, course.tasks, samples=recipe.samples))
         for stop in (True, False):
@@ -94,18 +96,15 @@ def train(
         save_adapter(out / name, model, config)
         judge(name)
         made_by |= {"peft": peft.__version__, "prompts a quadrant": recipe.samples}
-        text = card(
-            name, adapter=_describe(config), stages=done, scores=scores, provenance=made_by
-        )
+        text = card(name, adapter=_describe(config), stages=done, scores=scores, provenance=made_by)
         (out / name / "README.md").write_text(text, encoding="utf-8")
 
     with reproducible(seed, threads):
         judge(BASE)
-        model: LlamaForCausalLM = load(base, dtype="bfloat16").model
-        release()
+        model = load_model(Path(base.source), base.gguf, device="cpu", dtype="bfloat16")
         config = _config(recipe.rank)
         get_peft_model(model, config)  # puts the adapter into the model itself, in float32
-        config.base_model_name_or_path = BASE
+        config.base_model_name_or_path = base.name
         tune(model, recipe.sft, course)
         keep("smollm2-135m-sft", recipe.sft)
         prefer(model, recipe.dpo, course)
@@ -114,7 +113,7 @@ def train(
 
 
 @torch.no_grad()
-def save_adapter(folder: Path, model: LlamaForCausalLM, config: LoraConfig) -> None:
+def save_adapter(folder: Path, model: PreTrainedModel, config: LoraConfig) -> None:
     """Save the adapter in float16; the model's own is rounded too, so that it is what is saved."""
     folder.mkdir(parents=True, exist_ok=True)
     for parameter in model.parameters():
@@ -122,7 +121,7 @@ def save_adapter(folder: Path, model: LlamaForCausalLM, config: LoraConfig) -> N
             parameter.copy_(parameter.half())
     named = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {f"base_model.model.{key}": value.half() for key, value in named.items()}
-    path = folder / "adapter_model.safetensors"
+    path = folder / ADAPTER_WEIGHTS
     save_file(tensors, path, metadata={"format": "pt"})
     path.chmod(0o644)  # safetensors writes for the owner alone
     settings = {
@@ -130,7 +129,7 @@ def save_adapter(folder: Path, model: LlamaForCausalLM, config: LoraConfig) -> N
         for key, value in (config.to_dict() | {"inference_mode": True}).items()
     }
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
 def _config(rank: int) -> LoraConfig:

