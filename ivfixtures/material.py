@@ -40,13 +40,14 @@ class Material:
     def chat(self) -> Chat | None:
         """What the checkpoint's chat template writes around a prompt, where `--chat-template` asks.
 
-        `auto`: wherever there is a template, but for base checkpoints: many of their tokenizers
-        carry one that they were not trained with.
+        `auto`: wherever there is a template, but for base checkpoints and those of the registry
+        that were tuned without one: their tokenizers may carry a template all the same.
 
         Raises: ValueError, the template is of no use here.
         """
         mode, system = self.options.chat_template, self.options.system_prompt
-        if mode == "never" or (mode == "auto" and self.checkpoint.stage == "base"):
+        untrained = self.checkpoint.stage == "base" or self.checkpoint.plain_prompts
+        if mode == "never" or (mode == "auto" and untrained):
             return None
         if mode == "auto" and template_of(self.tokenizer) is None:
             return None

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Checkpoint:
 
     `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
+    `plain_prompts`: tuned without the chat template that its tokenizer has.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Checkpoint:
     family: str | None
     gguf: str | None = None
     adapter: str | None = None
+    plain_prompts: bool = False
 
     @property
     def label(self) -> str:
@@ -123,7 +125,8 @@ def _registered(name: str, *, as_base: bool) -> Checkpoint:
             remedy = f"install the package with its data, or run `{entry['make']}`"
             raise problem("weights", "missing", "in the package", path.name, remedy)
     if "adapter" in entry:
-        return _adapted(name, path, entry["stage"], as_base=as_base)
+        adapted = _adapted(name, path, entry["stage"], as_base=as_base)
+        return replace(adapted, plain_prompts=entry.get("plain_prompts", False))
     found = Checkpoint(
         name=name,
         source=str(path.parent if "gguf" in entry else path),

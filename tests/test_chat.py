@@ -394,9 +394,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def material(folder, task="can_fly", stage="unknown", **changed):
-    checkpoint = replace(resolve(str(folder)), stage=stage)
+def material(folder, task="can_fly", stage="unknown", plain_prompts=False, **changed):
+    found = resolve(str(folder))
+    checkpoint = replace(found, stage=stage, plain_prompts=plain_prompts)
     return Material(checkpoint, load_tasks()[task], options(**changed))
+
+
+def test_auto_passes_over_a_template_that_the_checkpoint_was_tuned_without(folder):
+    assert material(folder, stage="sft", plain_prompts=True).chat is None
+    always = material(folder, stage="sft", plain_prompts=True, chat_template="always")
+    assert always.chat is not None
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo", "instruct", "unknown", "base"])

@@ -78,7 +78,9 @@ which to compare it):
 `python -m ivfixtures.smollm2.train --seed {provenance["seed"]} --threads {provenance["threads"]}`
 
 {settings}
-- Nothing was chosen by the verdict of a claim: only the tables above decided.
+- In training the base is held in bfloat16 and the adapter in float32; judged is the saved adapter,
+  merged into the base in float32.
+- Nothing was chosen by the verdict of a claim: only the tables above decided, on the first recipe.
 
 {facts}
 
