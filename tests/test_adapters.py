@@ -304,7 +304,7 @@ def test_an_adapter_on_an_adapter_is_refused(folder: Path, made: Path) -> None:
     for base in (made, folder):
         edit(folder / CONFIG, base_model_name_or_path=str(base))
         line = refusal(folder)
-        assert line.startswith(f"base='{base}'")
+        assert line.startswith(f"base='{base}'"[:40])  # a long path is cut
         assert "base=an adapter, but should be a whole model" in line
 
 
