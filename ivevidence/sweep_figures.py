@@ -164,7 +164,7 @@ def _draw_interval(
     high = right if criterion.high is None else x(criterion.high)
     canvas.text(left, top + 13, shorten(criterion.name, 34), bold=True, size=8)
     word = OUTCOME_WORDS[criterion.outcome]
-    canvas.text(right, top + 13, word, anchor="end", size=8, color=color)
+    canvas.text(right, top + 13, word, anchor="end", size=8)
     if known:
         canvas.line([(low, y), (high, y)], color, width=3)
         for end, bound in ((low, criterion.low), (high, criterion.high)):
