@@ -152,6 +152,8 @@ def _check_config(path: Path) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+    from ivmethods.structure import STATE_SPACE
+
     config = read_json(path)
     kind = str(config.get("model_type"))
     if kind not in CONFIG_MAPPING_NAMES:
@@ -160,6 +162,9 @@ def _check_config(path: Path) -> None:
             raise problem("code", "the checkpoint's own", "none: it is never run", path, remedy)
         remedy = "correct model_type, or install a newer transformers"
         raise problem("model_type", repr(kind), "known to transformers", path, remedy)
+    if kind in STATE_SPACE:
+        remedy = "choose another checkpoint"
+        raise problem("model_type", kind, "decoder-only with attention", path, remedy)
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     given = config.get("architectures") or [causal or kind]
     if causal not in given or config.get("is_encoder_decoder"):

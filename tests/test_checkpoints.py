@@ -220,6 +220,10 @@ def _encoder_decoder(folder: Path) -> None:
     edit_json(folder / "config.json", is_encoder_decoder=True)
 
 
+def _state_space(folder: Path) -> None:
+    edit_json(folder / "config.json", model_type="mamba", architectures=["MambaForCausalLM"])
+
+
 def _encoder(folder: Path) -> None:
     edit_json(folder / "config.json", model_type="bert", architectures=["BertForMaskedLM"])
 
@@ -273,6 +277,7 @@ class _Marker:
         (_broken_config, "JSON="),
         (_list_config, "JSON=list"),
         (_encoder_decoder, "architectures=Olmo2ForCausalLM, but should be a decoder-only"),
+        (_state_space, "model_type=mamba, but should be decoder-only with attention"),
         (_encoder, "architectures=BertForMaskedLM, but should be a decoder-only"),
         (_unknown_architecture, "model_type='mystery', but should be known"),
         (_no_weights, "weights=missing"),
