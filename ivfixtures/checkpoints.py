@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ivfixtures.adapters import adapter_files
 from ivfixtures.loading import download, load_model, load_tokenizer
-from ivfixtures.registry import Checkpoint, families, family, members, names, resolve
+from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
 from ivfixtures.weights import (
     CheckpointError,
     Files,
@@ -28,6 +28,7 @@ __all__ = [
     "Digests",
     "Loaded",
     "digests",
+    "expand",
     "families",
     "family",
     "load",

@@ -20,7 +20,8 @@ def declare(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="judge this checkpoint: a registry name, hub id, folder or GGUF file; repeatable",
+        help="judge this checkpoint: a registry name, hub id, folder or GGUF file, or all of a "
+        "training run's folder of step-N; repeatable",
     )
     add(
         "--family",

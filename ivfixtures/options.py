@@ -124,9 +124,10 @@ def _chosen(
     """The checkpoints to judge, each once, and the families that they make."""
     if not names and not families:
         families = list(EMBEDDED_FAMILIES)
-    single = [registry.resolve(name) for name in names]
+    expanded = {name: registry.expand(name) for name in names}
+    single = [checkpoint for members in expanded.values() for checkpoint in members]
     whole = {name: registry.family(name) for name in families}
-    found = dict(whole)
+    found = whole | {name: members for name, members in expanded.items() if len(members) > 1}
     named = {checkpoint.name: checkpoint for checkpoint in single}
     for name in registry.families():
         members = tuple(named[member] for member in registry.members(name) if member in named)

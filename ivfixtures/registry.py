@@ -17,6 +17,7 @@ from ivfixtures.weights import ADAPTER_CONFIG, CheckpointError, folder_files, gg
 
 _PACKAGE = Path(__file__).parent
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_STEP = re.compile(r"(?:step|checkpoint)[-_]?([0-9]{1,12})")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,20 @@ def family(name: str) -> tuple[Checkpoint, ...]:
     return tuple(map(resolve, members(name)))
 
 
+def expand(name: str) -> tuple[Checkpoint, ...]:
+    """Return the checkpoint of a name, or those of a training run in the order of their steps.
+
+    A training run is a folder that holds no checkpoint itself but folders `step-N` or
+    `checkpoint-N`. Its name is their family.
+    Raises: CheckpointError.
+    """
+    steps = {} if name in names() or not name else _steps(Path(name))
+    if not steps:
+        return (resolve(name),)
+    found = (resolve(str(Path(name, steps[step]))) for step in sorted(steps))
+    return tuple(replace(checkpoint, family=name) for checkpoint in found)
+
+
 def resolve(name: str) -> Checkpoint:
     """Return the checkpoint of a registry name, folder, GGUF file or hub id, without loading it.
 
@@ -80,6 +95,28 @@ def resolve(name: str) -> Checkpoint:
     Raises: CheckpointError.
     """
     return _resolve(name, as_base=False)
+
+
+def _steps(folder: Path) -> dict[int, str]:
+    """The folders of a training run by their step; none where there is no run.
+
+    Raises: CheckpointError, two folders are of one step.
+    """
+    found: dict[int, str] = {}
+    try:
+        folder = folder.expanduser()
+        inside = () if (folder / "config.json").exists() else tuple(folder.iterdir())
+    except (OSError, RuntimeError, ValueError):  # no folder, or nothing that could be one
+        return {}
+    for path in sorted(inside):
+        match = _STEP.fullmatch(path.name)
+        if match is None or not path.is_dir():
+            continue
+        if (step := int(match[1])) in found:
+            got, remedy = f"{found[step]} and {path.name}", "rename or remove one"
+            raise problem(f"step {step}", got, "one folder", folder, remedy)
+        found[step] = path.name
+    return found
 
 
 @functools.cache
