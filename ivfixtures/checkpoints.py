@@ -9,7 +9,8 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ivfixtures.adapters import adapter_files
-from ivfixtures.loading import download, load_model, load_tokenizer
+from ivfixtures.hub import download
+from ivfixtures.loading import load_model, load_tokenizer
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
 from ivfixtures.weights import (
     CheckpointError,
@@ -105,7 +106,9 @@ def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Loaded:
 
 def _folder(checkpoint: Checkpoint) -> Path:
     source = Path(checkpoint.source)
-    return source if source.is_absolute() else download(checkpoint.source)
+    if source.is_absolute():
+        return source
+    return download(checkpoint.source, checkpoint.revision)
 
 
 def _files(checkpoint: Checkpoint) -> Files:

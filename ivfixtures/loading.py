@@ -28,27 +28,6 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Everything a folder is checked for; subfolders and other formats stay on the hub.
-_HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
-_HUB_PASSED_OVER = ("*/*", "consolidated*")
-
-
-def download(hub_id: str) -> Path:
-    """Return the local folder of a hub checkpoint, downloaded unless the cache holds it.
-
-    Raises: CheckpointError if it is neither in the cache nor within reach.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(
-            hub_id, allow_patterns=list(_HUB_FILES), ignore_patterns=list(_HUB_PASSED_OVER)
-        )
-    except Exception as error:  # the client's errors have no common class
-        expected = "a public or cached checkpoint of the hub, or a folder"
-        remedy = "check the name, the network and HF_TOKEN"
-        raise problem("checkpoint", _first_line(error), expected, hub_id, remedy) from error
-    return Path(folder)
 
 
 def load_model(

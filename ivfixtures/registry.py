@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import functools
 import hashlib
 import importlib.util
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ivfixtures.adapters import adapter_base, adapter_files
+from ivfixtures.hub import revisions
 from ivfixtures.weights import ADAPTER_CONFIG, CheckpointError, folder_files, gguf_files, problem
 
 _PACKAGE = Path(__file__).parent
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _STEP = re.compile(r"(?:step|checkpoint)[-_]?([0-9]{1,12})")
 
 
@@ -26,7 +29,8 @@ class Checkpoint:
 
     `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
-    `plain_prompts`: tuned without the chat template that its tokenizer has.
+    `plain_prompts`: tuned without the chat template that its tokenizer has. `revision`: a branch,
+    tag or commit on the hub.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Checkpoint:
     gguf: str | None = None
     adapter: str | None = None
     plain_prompts: bool = False
+    revision: str | None = None
 
     @property
     def label(self) -> str:
@@ -43,7 +48,7 @@ class Checkpoint:
         if self.name in names():
             return self.name
         if not Path(self.adapter or self.source).is_absolute():
-            return self.name.replace("/", "--")
+            return re.sub("[/@]", "--", self.name)
         last = re.sub(r"[^A-Za-z0-9._]+", "-", Path(self.name).name).strip("-")
         return f"{last}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
@@ -78,9 +83,18 @@ def expand(name: str) -> tuple[Checkpoint, ...]:
     """Return the checkpoint of a name, or those of a training run in the order of their steps.
 
     A training run is a folder that holds no checkpoint itself but folders `step-N` or
-    `checkpoint-N`. Its name is their family.
+    `checkpoint-N`, or the revisions of a hub id that a pattern fits (`org/name@step*`), in the
+    order of the numbers in their names. Its name is their family.
     Raises: CheckpointError.
     """
+    hub_id, _, pattern = name.partition("@")
+    if "*" in pattern and _HUB_ID.fullmatch(hub_id):
+        fitting = fnmatch.filter(revisions(hub_id), pattern)
+        if not fitting:
+            remedy = "see the revisions on its page"
+            raise problem("revisions", "none", f"some that fit {pattern}", hub_id, remedy)
+        ordered = sorted(fitting, key=lambda revision: (_numbers(revision), revision))
+        return tuple(replace(resolve(f"{hub_id}@{found}"), family=name) for found in ordered)
     steps = {} if name in names() or not name else _steps(Path(name))
     if not steps:
         return (resolve(name),)
@@ -95,6 +109,10 @@ def resolve(name: str) -> Checkpoint:
     Raises: CheckpointError.
     """
     return _resolve(name, as_base=False)
+
+
+def _numbers(revision: str) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]{1,18}", revision)]
 
 
 def _steps(folder: Path) -> dict[int, str]:
@@ -140,13 +158,14 @@ def _resolve(name: str, *, as_base: bool) -> Checkpoint:
         raise problem("checkpoint", repr(name), "a name or path", "resolve", "correct it") from None
     if exists:
         return _local(str(Path(name)), path.absolute(), as_base=as_base)
-    if re.match(r"[./~\\]|[A-Za-z]:", name) or name.count("/") > 1 or path.suffix == ".gguf":
+    hub_id, at, revision = name.partition("@")
+    if re.match(r"[./~\\]|[A-Za-z]:", name) or hub_id.count("/") > 1 or path.suffix == ".gguf":
         remedy = "correct the path; relative ones start at the working directory"
         raise problem("checkpoint", repr(name), "an existing folder or GGUF file", "path", remedy)
-    if _HUB_ID.fullmatch(name):
-        stage = _registry()["hub"].get(name, "unknown")
-        return Checkpoint(name, name, stage, _first_family(name))
-    remedy = "choose one of them, or name a folder, a GGUF file or a hub id org/name"
+    if _HUB_ID.fullmatch(hub_id) and (not at or _REVISION.fullmatch(revision)):
+        stage = "unknown" if at else _registry()["hub"].get(name, "unknown")
+        return Checkpoint(name, hub_id, stage, _first_family(name), revision=revision or None)
+    remedy = "choose one of them, or name a folder, a GGUF file or a hub id org/name[@revision]"
     if name in families():
         remedy = f"{name} is a family: choose it with --family"
     raise _unknown("checkpoint", name, names(), remedy)
@@ -206,6 +225,7 @@ def _adapted(name: str, folder: Path, stage: str, *, as_base: bool) -> Checkpoin
         family=_first_family(name),
         gguf=base.gguf,
         adapter=str(folder),
+        revision=base.revision,
     )
 
 

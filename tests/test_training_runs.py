@@ -1,12 +1,13 @@
 """A training run: a folder of checkpoints that are judged in the order of their steps."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from ivevidence import read_evidence
 from ivevidence.history import histories
-from ivfixtures.checkpoints import CheckpointError, expand, resolve
+from ivfixtures.checkpoints import CheckpointError, digests, expand, resolve
 from ivfixtures.options import _chosen
 
 
@@ -77,3 +78,63 @@ def test_a_run_is_judged_and_becomes_a_history(run, tasks, pytester):
     steps = [str(run / name) for name in ("step-2", "step9", "step-10")]
     assert [checkpoint for _, checkpoint in history.places] == steps
     assert len(history.traces) == 2
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub whose one checkpoint has these branches and tags; what was asked for is kept."""
+    asked = []
+
+    def list_repo_refs(_self, hub_id):
+        if hub_id != "org/model":
+            raise OSError(f"{hub_id} is not there\nand more lines")
+        branches = ["main", "stage1-step1000-tokens3B", "stage1-step90-tokens1B"]
+        return SimpleNamespace(
+            branches=[SimpleNamespace(name=name) for name in branches],
+            tags=[SimpleNamespace(name="stage1-step200-tokens2B")],
+        )
+
+    def snapshot_download(hub_id, *, revision, **_):
+        asked.append((hub_id, revision))
+        raise OSError("offline\nand more lines")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_refs", list_repo_refs)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    return asked
+
+
+def test_revisions_that_fit_a_pattern_are_a_run_in_the_order_of_their_numbers(hub):
+    found = expand("org/model@stage1-step*")
+    assert [checkpoint.revision for checkpoint in found] == [
+        *("stage1-step90-tokens1B", "stage1-step200-tokens2B", "stage1-step1000-tokens3B")
+    ]
+    assert {checkpoint.source for checkpoint in found} == {"org/model"}
+    assert {checkpoint.family for checkpoint in found} == {"org/model@stage1-step*"}
+    assert found[0].label == "org--model--stage1-step90-tokens1B"
+    assert not hub
+
+
+def test_a_revision_is_what_is_downloaded(hub):
+    one = resolve("org/model@v1.0/a")
+    assert (one.name, one.source, one.revision) == ("org/model@v1.0/a", "org/model", "v1.0/a")
+    with pytest.raises(CheckpointError, match=r"checkpoint=offline, but .* \[org/model@v1\.0/a\]"):
+        digests(one)
+    with pytest.raises(CheckpointError, match=r"\[org/model\]"):
+        digests(resolve("org/model"))
+    assert hub == [("org/model", "v1.0/a"), ("org/model", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("org/model@nothing*", r"revisions=none, but should be some that fit nothing\*"),
+        ("org/other@step*", "revisions=org/other is not there, but should be listed by the hub"),
+        ("org/model@", "checkpoint='org/model@'"),
+        ("org/model@../x", "checkpoint='org/model@../x'"),
+        ("org/model@a b", "checkpoint='org/model@a b'"),
+    ],
+)
+def test_a_wrong_revision_is_one_line(hub, name, line):
+    with pytest.raises(CheckpointError, match=line) as refusal:
+        expand(name)
+    assert "\n" not in str(refusal.value)
