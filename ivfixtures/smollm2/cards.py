@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ivfixtures.smollm2.evaluate import Score, table
+from ivfixtures.tiny.cards import bullets, recipe
 from ivfixtures.tiny.stages import Stage
 
 _STAGE_TEXTS = {
@@ -24,11 +25,7 @@ def card(
     provenance: Mapping[str, object],
 ) -> str:
     """The card of one adapter, as Markdown with the hub's header."""
-    settings = "\n".join(
-        f"- {s.name}: {s.steps} steps of {s.batch} at learning rate {s.learning_rate:g} (cosine)"
-        for s in stages
-    )
-    facts = "\n".join(f"- {key}: {value}" for key, value in provenance.items())
+    settings, facts = recipe(stages), bullets(provenance)
     return f"""---
 license: apache-2.0
 language: en

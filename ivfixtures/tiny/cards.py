@@ -38,11 +38,7 @@ def card(
     """The card of one checkpoint, as Markdown with the hub's header."""
     planted, stage = "planted" in name, name.rsplit("-", 1)[1]
     family = "" if stage == "base" else f"\n{_FAMILY_TEXTS[planted]}\n"
-    settings = "\n".join(
-        f"- {s.name}: {s.steps} steps of {s.batch} at learning rate {s.learning_rate:g} (cosine)"
-        for s in stages
-    )
-    facts = "\n".join(f"- {key}: {value}" for key, value in provenance.items())
+    settings, facts = recipe(stages), bullets(provenance)
     return f"""---
 license: apache-2.0
 language: en
@@ -90,3 +86,16 @@ sentences.
 
 The same bits are only to be expected with the same library versions, thread count and processor.
 """
+
+
+def recipe(stages: Sequence[Stage]) -> str:
+    """How each stage was trained, as a list."""
+    return "\n".join(
+        f"- {s.name}: {s.steps} steps of {s.batch} at learning rate {s.learning_rate:g} (cosine)"
+        for s in stages
+    )
+
+
+def bullets(facts: Mapping[str, object]) -> str:
+    """Facts as a list."""
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
