@@ -4,6 +4,7 @@ from ivevidence.codec import EvidenceError
 from ivevidence.digests import canonical_json, digest_json
 from ivevidence.evidence import Evidence, read_evidence, write_evidence
 from ivevidence.figures import draw
+from ivevidence.places import open_place
 from ivevidence.records import (
     VERDICTS,
     CellError,
@@ -42,6 +43,7 @@ __all__ = [
     "canonical_json",
     "digest_json",
     "draw",
+    "open_place",
     "read_evidence",
     "render",
     "write_evidence",

@@ -1,30 +1,31 @@
-"""Measurements in a folder, by the digest of what was measured: computed once, checked if read."""
+"""Measurements in a place, by the digest of what was measured: computed once, checked if read."""
 
-import contextlib
 import hashlib
 import json
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from ivevidence.codec import EvidenceError, to_plain
 from ivevidence.digests import canonical_json, digest_json
-from ivevidence.files import read_limited, write_atomic
+from ivevidence.leases import leased
+from ivevidence.places import Folder, Place, one_line
 
 SCHEMA = 1
 RECORD_LIMIT = 64 * 2**20
 ARRAYS_LIMIT = 8 * 2**30
 
 _FIELDS = {"schema", "key", "info", "arrays_sha256", "sha256"}
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+_UNUSABLE = (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError)
 
 Computed = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
 
@@ -49,14 +50,15 @@ class Measurement:
 
 
 class Store:
-    """A folder of measurements that many processes can share.
+    """Measurements in a place (a folder is one) that many processes and machines can share.
 
     A measurement is two files: `DIGEST.safetensors`, then `DIGEST.json`, which carries the digests
     of the first and of itself. It is written last, so a measurement is there wholly or not at all.
+    That holds without locks: leases only spare work (`leased`).
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, place: Place | Path) -> None:
+        self.place: Place = Folder(place) if isinstance(place, Path) else place
         self.reused = 0
         self.measured = 0
         self._unkept: dict[str, Measurement] = {}
@@ -66,8 +68,9 @@ class Store:
     def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
         """Return the measurement of `key`, computing it only if no intact one is stored.
 
-        Another process that measures the same key is waited for. A result that cannot be stored is
-        kept for the life of this object, with a warning.
+        Another process that measures the same key is waited for. Of several that measured it after
+        all, the first to publish is taken by all. A result that cannot be stored is kept for the
+        life of this object, with a warning.
 
         Raises:
             EvidenceError: `key` is not plain JSON data, or `compute` returned arrays that have no
@@ -76,7 +79,7 @@ class Store:
         digest = digest_json(key)
         found = self._unkept.get(digest) or self._load(digest)
         if found is None:
-            with self._lock(digest):
+            with leased(self.place, digest):
                 found = self._load(digest, warn=True)
                 if found is None:
                     return self._compute(digest, key, compute)
@@ -92,6 +95,33 @@ class Store:
         """
         return self._unkept.get(digest) or self._load(digest)
 
+    def info(self, digest: str) -> Mapping[str, Any] | None:
+        """Return the facts of the measurement stored under `digest`; its arrays are not read.
+
+        Raises:
+            EvidenceError: `digest` is not 64 lower-case hexadecimal digits.
+        """
+        if digest in self._unkept:
+            return self._unkept[digest].info
+        _check_digest(digest)
+        try:
+            return dict(self._record(digest)["info"])
+        except _UNUSABLE:
+            return None
+
+    def digests(self) -> frozenset[str]:
+        """Return the digests of all stored measurements; it takes one listing, and checks nothing.
+
+        To ask for many: `digest_json(key) in digests`.
+
+        Raises:
+            OSError: the place cannot be listed.
+        """
+        names = set(self.place.names())
+        records = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        whole = (stem for stem in records if f"{stem}.safetensors" in names and _is_digest(stem))
+        return frozenset(whole).union(self._unkept)
+
     def keep(
         self, key: Mapping[str, Any], arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]
     ) -> None:
@@ -101,7 +131,7 @@ class Store:
             EvidenceError: `key` or `info` is not plain JSON data, or an array has no portable form.
         """
         digest = digest_json(key)
-        with self._lock(digest):
+        with leased(self.place, digest):
             if self._load(digest, warn=True) is None:
                 self._put(digest, key, arrays, info)
 
@@ -122,6 +152,8 @@ class Store:
     ) -> Measurement:
         portable = {name: _portable(name, array) for name, array in arrays.items()}
         measurement = Measurement(digest, to_plain(key), portable, to_plain(info), reused=False)
+        if published := self._load(digest):
+            return published  # by another, after this one's lease had lapsed or without any
         try:
             self._write(measurement)
         except OSError as error:
@@ -132,11 +164,8 @@ class Store:
         return measurement
 
     def _write(self, measurement: Measurement) -> None:
-        arrays_path, record_path = self._paths(measurement.digest)
-        for leftover in self.folder.glob(f".{measurement.digest}.*.tmp"):
-            leftover.unlink(missing_ok=True)  # of a process killed while it held this lock
         content = safetensors.save(dict(measurement.arrays))
-        write_atomic(arrays_path, content)
+        self.place.write(f"{measurement.digest}.safetensors", content)
         record = {
             "schema": SCHEMA,
             "key": measurement.key,
@@ -144,51 +173,48 @@ class Store:
             "arrays_sha256": hashlib.sha256(content).hexdigest(),
         }
         record["sha256"] = digest_json(record)
-        write_atomic(record_path, canonical_json(record).encode("ascii"))
+        self.place.write(f"{measurement.digest}.json", canonical_json(record).encode("ascii"))
 
     def _load(self, digest: str, *, warn: bool = False) -> Measurement | None:
-        arrays_path, record_path = self._paths(digest)
+        _check_digest(digest)
         try:
-            record = json.loads(read_limited(record_path, RECORD_LIMIT))
-            arrays = _checked(digest, record, lambda: read_limited(arrays_path, ARRAYS_LIMIT))
-        except (FileNotFoundError, NotADirectoryError):
+            record = self._record(digest)
+            content = self.place.read(f"{digest}.safetensors", ARRAYS_LIMIT)
+            arrays = _checked_arrays(digest, record, content)
+        except _ABSENT:
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+        except _UNUSABLE as error:
             if warn:
-                message = f"stored measurement is damaged, so it is measured again: {error}"
+                defect = "cannot be read" if isinstance(error, OSError) else "is damaged"
+                message = f"stored measurement {defect}, so it is measured again: {one_line(error)}"
                 warnings.warn(message, StoreWarning, stacklevel=4)
             return None
         return Measurement(digest, record["key"], arrays, record["info"], reused=True)
 
-    def _paths(self, digest: str) -> tuple[Path, Path]:
-        if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise EvidenceError("digest", digest, "64 hexadecimal digits", where=str(self.folder))
-        return self.folder / f"{digest}.safetensors", self.folder / f"{digest}.json"
-
-    @contextlib.contextmanager
-    def _lock(self, digest: str) -> Iterator[None]:
-        lock = filelock.FileLock(self.folder / f"{digest}.lock")
-        # A folder that cannot be written cannot be locked either; _compute reports it.
-        with contextlib.suppress(OSError, NotImplementedError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _record(self, digest: str) -> dict[str, Any]:
+        return _checked_record(digest, json.loads(self.place.read(f"{digest}.json", RECORD_LIMIT)))
 
     def _warn_unkept(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
             message = (
-                f"measurements are not kept for later runs: {error}; "
-                f"free some space or make the folder writable [{self.folder}]"
+                f"measurements are not kept for later runs: {one_line(error)}; "
+                f"free some space or make it writable [{self.place}]"
             )
             warnings.warn(message, StoreWarning, stacklevel=4)
 
 
-def _checked(digest: str, record: Any, read_arrays: Callable[[], bytes]) -> dict[str, np.ndarray]:
-    """Return the arrays of `record` if it is intact and is the measurement of `digest`."""
+def _is_digest(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-f]{64}", text))
+
+
+def _check_digest(digest: str) -> None:
+    if not _is_digest(digest):
+        raise EvidenceError("digest", digest, "64 hexadecimal digits")
+
+
+def _checked_record(digest: str, record: Any) -> dict[str, Any]:
+    """Return `record` if it is intact and of the measurement of `digest`."""
     if (
         not isinstance(record, dict)
         or set(record) != _FIELDS
@@ -201,7 +227,13 @@ def _checked(digest: str, record: Any, read_arrays: Callable[[], bytes]) -> dict
         raise EvidenceError("sha256 of record", claimed, digest_json(record), digest)
     if digest_json(record["key"]) != digest:
         raise EvidenceError("sha256 of key", digest_json(record["key"]), digest, digest)
-    content = read_arrays()
+    return record
+
+
+def _checked_arrays(
+    digest: str, record: Mapping[str, Any], content: bytes
+) -> dict[str, np.ndarray]:
+    """Return the arrays of an intact record if they are as it says."""
     found = hashlib.sha256(content).hexdigest()
     if found != record["arrays_sha256"]:
         raise EvidenceError("sha256 of arrays", found, record["arrays_sha256"], digest)

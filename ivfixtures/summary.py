@@ -35,7 +35,7 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
         line("no cell was judged: the run fails", red=True)
     if run.measured or run.reused:
         again = f"{run.measured} measured, " if run.measured else "nothing measured again, "
-        line(f"measurements: {again}{run.reused} reused from {run.store.folder}")
+        line(f"measurements: {again}{run.reused} reused from {run.store.place}")
     outputs = run.outputs
     for path, reason in outputs.unwritten.items():
         line(f"not written: {path} ({reason}); when that is mended, run again", red=True)

@@ -142,8 +142,8 @@ def test_a_store_that_can_only_be_read_is_read(judge, pytester, before, monkeypa
     def refuse(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    monkeypatch.setattr("ivevidence.store.write_atomic", refuse)
+    for name in ("create", "write"):
+        monkeypatch.setattr(f"ivevidence.places.Folder.{name}", refuse)
     result = judge(*MEASURED, only=ONE)
     assert result.ret == 0
     assert "StoreWarning" not in printed(result)
@@ -272,13 +272,12 @@ def test_what_is_damaged_or_hostile_in_a_store_is_measured_again(judge, pytester
     assert not (pytester.path / "executed").exists()
 
 
-def test_locks_that_lead_elsewhere_are_not_followed(judge, pytester, before):
+def test_leases_that_lead_elsewhere_are_not_followed(judge, pytester, before):
     outside = pytester.path / "outside"
     outside.write_text("of somebody else")
     for path in stored(pytester).values():
         path.unlink()
-        path.with_suffix(".lock").unlink()
-        path.with_suffix(".lock").symlink_to(outside)
+        path.with_suffix(".lease").symlink_to(outside)
     judge(*MEASURED, only=ONE)
     assert found(evidence(pytester)) == found(before)
     assert outside.read_text() == "of somebody else"
