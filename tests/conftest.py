@@ -13,6 +13,15 @@ settings.load_profile("ivclaims")
 install_import_hook("ivmethods", "beartype.beartype")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of the session's own, instead of the developer's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A small OLMo-2 with random weights, saved as a folder."""

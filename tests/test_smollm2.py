@@ -18,6 +18,7 @@ from ivfixtures.tiny.examples import collate, draw, instructed, uninstructed
 from ivfixtures.tiny.splits import load_tiny_tasks
 from ivfixtures.tiny.stages import Stage
 from ivmethods.prompts import tokenize_sample
+from tests.gguf_writing import EMPTY
 from tests.models import random_model, text_tokenizer
 from tests.suite import saved
 
@@ -142,7 +143,7 @@ def test_family_runs_through_the_stages(monkeypatch, tmp_path):
     assert str(caught.value).startswith("base='smollm2-135m-instruct', but should be")
     assert "make smollm2" in str(caught.value)
     (carrier / "__init__.py").touch()
-    (carrier / entry["gguf"]).write_bytes(b"GGUF")
+    (carrier / entry["gguf"]).write_bytes(EMPTY)
     members = family("smollm2")
     assert [member.stage for member in members] == ["instruct", "sft", "dpo"]
     assert {(m.source, m.gguf, m.family) for m in members} == {

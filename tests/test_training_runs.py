@@ -128,7 +128,7 @@ def test_a_revision_is_what_is_downloaded(hub):
     ("name", "line"),
     [
         ("org/model@nothing*", r"revisions=none, but should be some that fit nothing\*"),
-        ("org/other@step*", "revisions=org/other is not there, but should be listed by the hub"),
+        ("org/other@step*", "checkpoint=org/other is not there, but should be a public or cached"),
         ("org/model@", "checkpoint='org/model@'"),
         ("org/model@../x", "checkpoint='org/model@../x'"),
         ("org/model@a b", "checkpoint='org/model@a b'"),

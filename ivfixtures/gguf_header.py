@@ -1,0 +1,92 @@
+"""Headers of GGUF files: how large a whole file is, by what it says of its tensors.
+
+transformers' own reader takes up to half a minute for a large vocabulary; this one skips values.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from importlib.util import find_spec
+from pathlib import Path
+
+# Bytes of a number, by its type.
+_NUMBERS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_STRING, _ARRAY, _UINT32 = 8, 9, 4
+_ALIGNMENT = 32  # unless the file states another
+
+
+def whole_size(path: Path) -> int:
+    """Return the least number of bytes that a GGUF file has with all the tensors it lists.
+
+    Sizes are those of the package gguf: without it, of formats unknown to it, they count as 0.
+    Raises: ValueError, the header is damaged or cut short; OSError, the file cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _Header(data).whole_size()
+        except (struct.error, OverflowError, RecursionError):
+            raise ValueError("cut short, or not what its lengths say") from None
+
+
+class _Header:
+    """A reading position in a file's header."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.at = data, 4
+        # Of either byte order, the version is a small number.
+        self.order = "<" if struct.unpack_from("<I", data, 4)[0] < 2**16 else ">"
+        if (version := self.number("I")) not in (2, 3):
+            raise ValueError(f"of version {version}, not 2 or 3")
+
+    def whole_size(self) -> int:
+        alignment = _ALIGNMENT
+        tensors, values = self.number("Q"), self.number("Q")
+        for _ in range(values):
+            key, kind = self.text(), self.number("I")
+            if key == b"general.alignment" and kind == _UINT32:
+                alignment = self.number("I") or _ALIGNMENT
+            else:
+                self.skip(kind)
+        sizes, end = _block_sizes(), 0
+        for _ in range(tensors):
+            self.text()
+            shape = [self.number("Q") for _ in range(self.number("I"))]
+            block, size = sizes.get(self.number("I"), (1, 0))
+            end = max(end, self.number("Q") + math.prod(shape) // block * size)
+        return -(-self.at // alignment) * alignment + end if end else self.at
+
+    def number(self, kind: str) -> int:
+        (value,) = struct.unpack_from(self.order + kind, self.data, self.at)
+        self.at += struct.calcsize(kind)
+        return int(value)
+
+    def text(self) -> bytes:
+        length = self.number("Q")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def skip(self, kind: int) -> None:
+        if kind == _STRING:
+            self.text()
+        elif kind == _ARRAY:
+            inner, length = self.number("I"), self.number("Q")
+            if inner in _NUMBERS:
+                self.at += _NUMBERS[inner] * length
+            else:
+                for _ in range(length):
+                    self.skip(inner)
+        elif kind in _NUMBERS:
+            self.at += _NUMBERS[kind]
+        else:
+            raise ValueError(f"with a value of unknown type {kind}")
+
+
+def _block_sizes() -> dict[int, tuple[int, int]]:
+    """Elements and bytes of a block, by format."""
+    if find_spec("gguf") is None:
+        return {}
+    from gguf.constants import GGML_QUANT_SIZES
+
+    return {int(kind): sizes for kind, sizes in GGML_QUANT_SIZES.items()}
