@@ -17,7 +17,7 @@ from ivfixtures.columns import QUERY, columns
 from ivfixtures.path_views import path_counts, prompt_columns
 from ivfixtures.tasks import load_tasks
 from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import linear_forms
+from ivmethods.linear_maps import completeness, linear_forms
 from ivmethods.path_graph import path_graph
 from ivmethods.paths import trace_paths
 
@@ -54,6 +54,7 @@ def make(tmp_path_factory):
         defaults = {"seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": 2**28}
         defaults |= {"path_granularity": "merged", "max_paths": 10**6, "path_k": (1, 2)}
         defaults |= {"chat_template": "auto", "system_prompt": None}
+        defaults |= {"remote": False, "elsewhere": False}
         options = SimpleNamespace(samples=samples, **(defaults | options))
         return Bench(resolve(checkpoint), load_tasks()[task], options, store, lambda _: None)
 
@@ -129,9 +130,21 @@ def test_released_semantics_has_answers_and_epsilon_of_its_own(make):
 
 
 def test_an_incomplete_linear_form_is_refused(make, monkeypatch):
-    monkeypatch.setattr(traces, "LARGEST_INCOMPLETENESS", 0.0)
+    monkeypatch.setitem(traces.LARGEST_INCOMPLETENESS, "float32", 0.0)
     with pytest.raises(CheckpointRefusedError, match=r"^completeness=.*but should be at most 0"):
         traces.traced(make(), 1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_linear_form_of_16_bits_is_as_complete_as_their_rounding_allows(make, dtype):
+    error = traces.attributed(make(dtype=dtype)).completeness
+    assert error > traces.LARGEST_INCOMPLETENESS["float32"] / 10, "the dtype is that of the model"
+    assert error < traces.LARGEST_INCOMPLETENESS[dtype] / 4
+    # Maps frozen at another prompt are told from rounding all the same.
+    model, samples = make(dtype=dtype).model, make(dtype=dtype).samples()
+    prompts = [samples[0].instructed, samples[1].instructed]
+    one, other = linear_forms(model, prompts, weights=weights_of(model))
+    assert completeness(replace(one, gate=other.gate)) > traces.LARGEST_INCOMPLETENESS[dtype]
 
 
 def test_a_missing_contrast_has_no_hits(make):
