@@ -25,7 +25,7 @@ from ivmethods.metrics import METRICS, score
 from ivmethods.model import as_ids, inputs, layer_count, residual, with_residual, wrap
 from ivmethods.prompts import Sample, Source, same_shape, tokenize_sample, tokenize_source
 from ivmethods.recording import answers, record
-from ivmethods.reference import patched_logits
+from ivmethods.reference import patched_scores
 from ivmethods.sweep import LayerTuple, Runner, Sweep, layer_tuples, row_bytes, sweep
 
 CHECKPOINTS = ["tiny-olmo2-sft", "smollm2-135m-instruct"]
@@ -88,8 +88,8 @@ def plain_batched(
             rows = [samples[i] for i in chunk for _ in tuples]
             written = vector.expand(len(rows), *vector.shape)
             ids, patches = as_ids([row.target for row in rows]), mask.repeat(len(chunk), 1)
-            logits = patched_logits(model, ids, site, written, patches)
-            logit = score(logits, *answers(rows))[METRICS.index("logit")].view(len(chunk), -1)
+            scores = patched_scores(model, ids, site, written, patches, *answers(rows))
+            logit = scores[METRICS.index("logit")].view(len(chunk), -1)
             effects[chunk] = logit[:, 1:] - logit[:, :1]
     return effects
 

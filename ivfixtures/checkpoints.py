@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ivfixtures.adapters import adapter_files
 from ivfixtures.hub import download
-from ivfixtures.loading import load_model, load_tokenizer
+from ivfixtures.loading import load_model, load_skeleton, load_tokenizer
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
 from ivfixtures.weights import (
     CheckpointError,
@@ -37,6 +37,7 @@ __all__ = [
     "names",
     "release",
     "resolve",
+    "skeleton",
     "tokenizer",
 ]
 
@@ -45,7 +46,10 @@ STAGES = ("base", "sft", "dpo", "instruct", "unknown")
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 of what a checkpoint computes with: its weights and settings, its tokenizer."""
+    """SHA-256 of what a checkpoint computes with: its weights and settings, its tokenizer.
+
+    Where a remote checkpoint's weights would stand, stands the commit of its revision on the hub.
+    """
 
     weights: str
     tokenizer: str
@@ -68,6 +72,10 @@ def digests(checkpoint: Checkpoint) -> Digests:
 
     Raises: CheckpointError.
     """
+    if checkpoint.remote:
+        folder = _folder(checkpoint)
+        tokens = digest(tokenizer_files(folder))
+        return Digests(weights=f"hub commit {folder.name}", tokenizer=tokens)
     files = _files(checkpoint)
     return Digests(weights=digest(files.weights), tokenizer=digest(files.tokenizer))
 
@@ -84,11 +92,21 @@ def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
 
 
 def load(checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "float32") -> Loaded:
-    """Load a checkpoint, once per process, device and dtype.
+    """Load a checkpoint, once per process, device and dtype; of a remote one, all but its weights.
 
     Raises: CheckpointError, one line, if its files are damaged or need code of their own.
     """
     return _load(checkpoint, device, dtype)
+
+
+def skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Build a checkpoint's model without its weights; only one in a GGUF file is loaded.
+
+    Raises: CheckpointError.
+    """
+    if checkpoint.gguf:
+        return load_model(_folder(checkpoint), checkpoint.gguf, device="cpu", dtype="bfloat16")
+    return load_skeleton(_folder(checkpoint), checkpoint.source)
 
 
 def release() -> None:
@@ -100,7 +118,10 @@ def release() -> None:
 def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Loaded:
     found, folder = digests(checkpoint), _folder(checkpoint)
     adapter = Path(checkpoint.adapter) if checkpoint.adapter else None
-    model = load_model(folder, checkpoint.gguf, adapter, device=device, dtype=dtype)
+    if checkpoint.remote:
+        model = load_skeleton(folder, checkpoint.source)
+    else:
+        model = load_model(folder, checkpoint.gguf, adapter, device=device, dtype=dtype)
     return Loaded(checkpoint, model, tokenizer(checkpoint), found.weights, found.tokenizer)
 
 
@@ -108,7 +129,7 @@ def _folder(checkpoint: Checkpoint) -> Path:
     source = Path(checkpoint.source)
     if source.is_absolute():
         return source
-    return download(checkpoint.source, checkpoint.revision)
+    return download(checkpoint.source, checkpoint.revision, weights=not checkpoint.remote)
 
 
 def _files(checkpoint: Checkpoint) -> Files:

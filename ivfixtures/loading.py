@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -35,7 +36,8 @@ def load_model(
 ) -> PreTrainedModel:
     """Load a causal language model for evaluation, its weights complete.
 
-    adapter: the folder of a low-rank adapter that is merged into the weights.
+    adapter: the folder of a low-rank adapter that is merged into the weights. device: `auto`
+    spreads the model over all devices (needs accelerate).
 
     Raises: CheckpointError if a file is damaged, a tensor missing, or device or dtype unknown.
     """
@@ -43,6 +45,7 @@ def load_model(
         raise problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", folder, "choose one")
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "output_loading_info": True}
     options |= {"gguf_file": gguf} if gguf else {"use_safetensors": True}
+    options |= {"device_map": "auto"} if device == "auto" else {}
     with _reading(folder, gguf):
         try:
             model, info = _from_pretrained(folder, attn_implementation="sdpa", **options)
@@ -60,12 +63,22 @@ def load_model(
         _require(("peft",), "adapters", "LoRA adapters", adapter)
         with _quietly(adapter, expected=f"a LoRA adapter of {model.config.model_type}"):
             model = merge(model, adapter)
-    try:
-        torch.nn.Module.to(model, device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        remedy = "choose another device"
-        raise problem("device", device, _first_line(error), folder, remedy) from error
+    if device != "auto":
+        _move(model, device, folder)
     return model.eval().requires_grad_(False)
+
+
+def load_skeleton(folder: Path, hub_id: str) -> PreTrainedModel:
+    """Build a causal language model of the hub without its weights; it is called by its hub id.
+
+    Raises: CheckpointError if its configuration is damaged.
+    """
+    with _reading(folder, None), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model.name_or_path = hub_id
+    skeleton: PreTrainedModel = model.eval()
+    return skeleton
 
 
 def load_tokenizer(folder: Path, gguf: str | None) -> PreTrainedTokenizerBase:
@@ -85,6 +98,14 @@ def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dic
         folder, local_files_only=True, trust_remote_code=False, **options
     )
     return found
+
+
+def _move(model: PreTrainedModel, device: str, folder: Path) -> None:
+    try:
+        torch.nn.Module.to(model, device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        remedy = "choose another device"
+        raise problem("device", device, _first_line(error), folder, remedy) from error
 
 
 @contextmanager

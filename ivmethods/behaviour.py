@@ -3,9 +3,9 @@
 import re
 
 import torch
-from nnsight import TransformersModel
+from nnsight import TransformersModel, save
 
-from ivmethods.model import as_ids, equal_lengths, inputs, network
+from ivmethods.model import as_ids, equal_lengths, kept, where
 from ivmethods.prompts import Sample
 
 MAX_NEW_TOKENS = 8
@@ -25,15 +25,17 @@ def greedy_answers(model: TransformersModel, samples: list[Sample]) -> list[str]
     for group in equal_lengths(sequences):
         for start in range(0, len(group), ROWS_AT_ONCE):
             chunk = group[start : start + ROWS_AT_ONCE]
-            prompt = inputs(model, as_ids([sequences[i] for i in chunk]))["input_ids"]
-            with torch.no_grad():
-                generated = network(model).generate(
-                    prompt,
-                    attention_mask=torch.ones_like(prompt),
-                    max_new_tokens=MAX_NEW_TOKENS,
-                    do_sample=False,
-                    pad_token_id=pad,
-                )
+            prompt = as_ids([sequences[i] for i in chunk])
+            settings = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False, "pad_token_id": pad}
+            with (
+                torch.no_grad(),
+                model.generate(
+                    {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)},
+                    **settings,
+                    **where(model),
+                ) as tracer,
+            ):
+                generated = save(kept(tracer.result))
             for i, row in zip(chunk, generated[:, prompt.shape[1] :], strict=True):
                 texts[i] = tokenizer.decode(row, skip_special_tokens=True)
     return texts

@@ -5,11 +5,12 @@ from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
 
-from ivmethods.metrics import METRICS, score
+from ivmethods.memory import in_pieces
+from ivmethods.metrics import METRICS
 from ivmethods.model import as_ids, layer_count
 from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
-from ivmethods.reference import patched_logits
+from ivmethods.reference import patched_scores
 from ivmethods.sweep import LayerTuple, row_bytes
 
 
@@ -36,7 +37,8 @@ def effects_of(
     """Effects of writing each draw's vectors after the blocks of one tuple, on every sample.
 
     A draw is anything written at the patch site: a random vector, another position's residual, a
-    neutral sentence's. Effect: metric(patched) - metric(target), as in a sweep.
+    neutral sentence's. Effect: metric(patched) - metric(target), as in a sweep. Chunks of samples
+    fit the memory budget and are halved where memory runs out.
 
     Source: DESIGN 3.4.
     """
@@ -46,20 +48,24 @@ def effects_of(
     # The last row of a sample patches nothing: it is the target run.
     written = torch.cat([vectors, vectors[:1]])
     scores = torch.full((len(METRICS), len(samples), draws + 1), torch.nan)
+
+    def run(chunk: list[int]) -> None:
+        owners = [samples[i] for i in chunk for _ in range(draws + 1)]
+        values = patched_scores(
+            model,
+            as_ids([samples[i].target for i in chunk]).repeat_interleave(draws + 1, dim=0),
+            samples[chunk[0]].site,
+            written.repeat(len(chunk), 1, 1),
+            patched.repeat(len(chunk), 1),
+            *answers(owners),
+        )
+        scores[:, chunk] = values.view(len(METRICS), len(chunk), draws + 1)
+
+    def split(chunk: list[int], rows: int) -> list[list[int]]:
+        size = max(1, rows // (draws + 1))
+        return [chunk[start : start + size] for start in range(0, len(chunk), size)]
+
     for group in same_shape(samples):
-        site, length = samples[group[0]].site, len(samples[group[0]].target)
-        size = max(1, memory_budget // (row_bytes(model, length) * (draws + 1)))
-        for start in range(0, len(group), size):
-            chunk = group[start : start + size]
-            ids = as_ids([samples[i].target for i in chunk])
-            logits = patched_logits(
-                model,
-                ids.repeat_interleave(draws + 1, dim=0),
-                site,
-                written.repeat(len(chunk), 1, 1),
-                patched.repeat(len(chunk), 1),
-            )
-            answer, contrast = answers([samples[i] for i in chunk for _ in range(draws + 1)])
-            values = score(logits, answer.to(logits.device), contrast.to(logits.device)).cpu()
-            scores[:, chunk] = values.view(len(METRICS), len(chunk), draws + 1)
+        rows = memory_budget // row_bytes(model, len(samples[group[0]].target))
+        in_pieces([group], rows, count=lambda chunk: len(chunk) * (draws + 1), split=split, run=run)
     return scores[:, :, :draws] - scores[:, :, draws:]

@@ -1,5 +1,8 @@
 """Metrics of an answer in the logits at T_last."""
 
+# The text of annotations: functions that a trace's body calls travel without our libraries.
+from __future__ import annotations
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,6 +27,7 @@ def score(
     Deviation: the paper does not define the rank of tied logits; here ties do not lower it.
     """
     logits = logits.float()
+    answer, contrast = answer.to(logits.device), contrast.to(logits.device)
     own = logits.gather(1, answer[:, None])
     rank = 1 + (logits > own).sum(dim=1)
     other = logits.gather(1, contrast.clamp(min=0)[:, None])

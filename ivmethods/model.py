@@ -1,34 +1,89 @@
 """The handle through which every method runs a model: nnsight, with one name for the blocks."""
 
-from typing import Any
+# The text of annotations: functions that a trace's body calls travel without our libraries.
+from __future__ import annotations
+
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from nnsight import TransformersModel
+from nnsight import TransformersModel, register, save
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ivmethods.structure import block_list, check_stream, refuse_other_kinds, unembedding
+from ivmethods.structure import (
+    PROBE,
+    block_list,
+    check_stream,
+    input_device,
+    judge_stream,
+    refuse_other_kinds,
+    unembedding,
+)
+
+# Whether traces are sent to NDIF; or run here, but packed and unpacked as if they were.
+Remote = bool | Literal["local"]
 
 
-def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformersModel:
-    """Wrap a loaded decoder-only model so that its parts are found at `.blocks` and `.unembed`.
+def wrap(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    remote: Remote = False,
+    revision: str | None = None,
+) -> TransformersModel:
+    """Wrap a decoder-only model so that its parts are found at `.blocks` and `.unembed`.
 
-    A few tokens are run to see that the blocks pass on one residual stream.
+    A few tokens are run to see that the blocks pass on one residual stream. A remote model needs
+    no weights here: `name_or_path`, a hub id, and `revision` name it to NDIF.
 
     Raises:
         ValueError: the model is none that residuals can be patched in (see `structure`).
     """
     refuse_other_kinds(model)
     blocks, unembed = block_list(model), unembedding(model)
-    check_stream(model, blocks)
-    return TransformersModel(
-        model, tokenizer=tokenizer, rename={blocks: "blocks", unembed: "unembed"}
+    if not remote:
+        check_stream(model, blocks)
+    # Without weights there is nothing to move to the device that a pipeline would choose.
+    kept_there: dict[str, Any] = {"device": model.device} if remote else {}
+    handle = TransformersModel(
+        model,
+        tokenizer=tokenizer,
+        revision=revision,
+        rename={blocks: "blocks", unembed: "unembed"},
+        **kept_there,
     )
+    handle.remote = remote
+    if remote:
+        with torch.no_grad(), trace(handle, torch.tensor(PROBE)):
+            streams = save([(kept(b.input), kept(residual(b.output))) for b in handle.blocks])
+        judge_stream(model, [entered for entered, _ in streams], [left for _, left in streams])
+    return handle
+
+
+def is_remote(model: TransformersModel) -> bool:
+    """Whether the model runs elsewhere, so that only traces reach its weights."""
+    return bool(model.remote)
+
+
+def trace(model: TransformersModel, ids: Int[Tensor, "sample pos"], **more: Tensor) -> Any:
+    """A trace of one forward pass over rows of equal length, where the model runs.
+
+    No attention mask is made: a mask has the size of the batch, and a fan-out's batch grows.
+    more: other inputs of the model, by name.
+    """
+    return model.trace({"input_ids": ids, **more}, use_cache=False, **where(model))
+
+
+def where(model: TransformersModel) -> dict[str, Remote]:
+    """What nnsight has to know of where the model runs, for a trace of any kind."""
+    if is_remote(model):
+        register("ivmethods")  # else functions travel by name, to where this package is not
+    return {"remote": model.remote}
 
 
 def network(model: TransformersModel) -> Any:
-    """The transformers model (a `PreTrainedModel`) behind the handle."""
+    """The transformers model (a `PreTrainedModel`) behind the handle; remote, without weights."""
     return model.pipeline.model
 
 
@@ -47,6 +102,11 @@ def with_residual(output: Any, value: Float[Tensor, "sample pos d_model"]) -> An
     return type(output)((value, *output[1:])) if isinstance(output, tuple | list) else value
 
 
+def kept(value: Tensor) -> Tensor:
+    """Inside a trace: a value as it is to leave it, wherever the model runs."""
+    return value.detach().cpu()
+
+
 def last_logits(model: TransformersModel) -> Float[Tensor, "sample vocab"]:
     """Inside a trace: the logits at T_last, the only position that reaches the unembedding.
 
@@ -61,7 +121,7 @@ def inputs(model: TransformersModel, ids: Int[Tensor, "sample pos"]) -> dict[str
 
     No attention mask is made: a mask has the size of the batch, and a fan-out's batch grows.
     """
-    return {"input_ids": ids.to(network(model).device)}
+    return {"input_ids": ids.to(input_device(network(model)))}
 
 
 def equal_lengths(sequences: list[tuple[int, ...]]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from nnsight import TransformersModel, save
 from torch import Tensor
 
 from ivmethods.metrics import score
-from ivmethods.model import as_ids, equal_lengths, inputs, last_logits, residual
+from ivmethods.model import as_ids, equal_lengths, kept, last_logits, residual, trace
 from ivmethods.prompts import Sample, Source, same_shape
 
 ROWS_AT_ONCE = 64
@@ -22,8 +22,8 @@ def record(
     Source: section 5.1, X^l at T_inst. Residuals of a causal model depend on no later token, so one
     run of the instruction serves all queries.
     """
-    with torch.no_grad(), model.trace(inputs(model, as_ids([ids])), use_cache=False):
-        layers = save([residual(block.output)[0, positions] for block in model.blocks])
+    with torch.no_grad(), trace(model, as_ids([ids])):
+        layers = save([kept(residual(block.output)[0, positions]) for block in model.blocks])
     return torch.stack(list(layers), dim=1)
 
 
@@ -45,13 +45,13 @@ def record_sources(
             some = group[start : start + ROWS_AT_ONCE]
             ids, rows = as_ids([sources[i].ids for i in some]), list(range(len(some)))
             at = [sources[i].position for i in some]
-            with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
+            with torch.no_grad(), trace(model, ids):
                 streams = save(
-                    [model.blocks[0].input[rows, at]]
-                    + [residual(block.output)[rows, at] for block in model.blocks]
+                    [kept(model.blocks[0].input[rows, at])]
+                    + [kept(residual(block.output)[rows, at]) for block in model.blocks]
                 )
             for i, column in zip(some, torch.stack(list(streams), dim=1).float(), strict=True):
-                columns[i] = column.cpu()
+                columns[i] = column
             done += len(some)
             progress(done)
     return torch.stack(columns, dim=1)
@@ -64,8 +64,8 @@ def record_sites(
     rows: list[Tensor] = [torch.empty(0)] * len(samples)
     for group in same_shape(samples):
         site, ids = samples[group[0]].site, as_ids([samples[i].target for i in group])
-        with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
-            layers = save([residual(block.output)[:, site] for block in model.blocks])
+        with torch.no_grad(), trace(model, ids):
+            layers = save([kept(residual(block.output)[:, site]) for block in model.blocks])
         for i, row in zip(group, torch.stack(list(layers), dim=1), strict=True):
             rows[i] = row
     return torch.stack(rows)
@@ -78,12 +78,11 @@ def run_scores(
     columns: list[Tensor] = [torch.empty(0)] * len(samples)
     for group in equal_lengths(sequences):
         ids = as_ids([sequences[i] for i in group])
-        with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
-            logits = save(last_logits(model))
-        for i, column in zip(
-            group, score(logits, *answers([samples[i] for i in group])).T, strict=True
-        ):
-            columns[i] = column.cpu()
+        answer, contrast = answers([samples[i] for i in group])
+        with torch.no_grad(), trace(model, ids):
+            scores = save(kept(score(last_logits(model), answer, contrast)))
+        for i, column in zip(group, scores.T, strict=True):
+            columns[i] = column
     return torch.stack(columns, dim=1)
 
 

@@ -9,11 +9,21 @@ from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel, save
 from torch import Tensor
 
-from ivmethods.model import inputs, last_logits, layer_count, network, residual, with_residual
+from ivmethods.metrics import score
+from ivmethods.model import (
+    inputs,
+    kept,
+    last_logits,
+    layer_count,
+    network,
+    residual,
+    trace,
+    with_residual,
+)
 from ivmethods.sweep import Batch, LayerTuple, Rows, layer_tuples
 
 
-def batched(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def batched(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "metric row"]]:
     """The plain batched sweep: every tuple is a row of its own from the first block on.
 
     Runs where a batch cannot grow inside the model (ALiBi tensors folded with heads).
@@ -21,50 +31,51 @@ def batched(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor,
     rows = _rows(batch)
     owners = [sample for sample, _ in rows]
     mask = torch.tensor([[layer in t for layer in range(layer_count(model))] for _, t in rows])
-    ids, vectors = batch.ids[owners], batch.vectors[owners]
-    return rows, patched_logits(model, ids, batch.site, vectors, mask)
+    return rows, _patched(model, batch, owners, mask)
 
 
-def one_by_one(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def one_by_one(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "metric row"]]:
     """The reference: one run per sample and tuple, through nnsight."""
     rows = _rows(batch)
-    logits = []
+    scores = []
     for sample, t in rows:
         mask = torch.tensor([[layer in t for layer in range(layer_count(model))]])
-        ids, vectors = batch.ids[[sample]], batch.vectors[[sample]]
-        logits.append(patched_logits(model, ids, batch.site, vectors, mask))
-    return rows, torch.cat(logits)
+        scores.append(_patched(model, batch, [sample], mask))
+    return rows, torch.cat(scores, dim=1)
 
 
-def by_hooks(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "row vocab"]]:
+def by_hooks(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor, "metric row"]]:
     """One run per sample and tuple with plain PyTorch hooks: what nnsight itself is checked by."""
     rows = _rows(batch)
-    logits = []
+    scores = []
     for sample, t in rows:
         with torch.no_grad(), patched(model, t, batch.site, batch.vectors[sample]):
             row = inputs(model, batch.ids[[sample]])
-            logits.append(network(model)(**row, use_cache=False).logits[:, -1])
-    return rows, torch.cat(logits)
+            logits = kept(network(model)(**row, use_cache=False).logits[:, -1])
+        scores.append(score(logits, batch.answer[[sample]], batch.contrast[[sample]]))
+    return rows, torch.cat(scores, dim=1)
 
 
-def patched_logits(
+def patched_scores(
     model: TransformersModel,
     ids: Int[Tensor, "row pos"],
     site: int,
     vectors: Float[Tensor, "row layer d_model"],
     mask: Bool[Tensor, "row layer"],
-) -> Float[Tensor, "row vocab"]:
-    """Logits at T_last of rows that are patched at `site` after the blocks marked in `mask`."""
-    with torch.no_grad(), model.trace(inputs(model, ids), use_cache=False):
-        for layer in range(layer_count(model)):
+    answer: Int[Tensor, " row"],
+    contrast: Int[Tensor, " row"],
+) -> Float[Tensor, "metric row"]:
+    """Metrics of rows that are patched at `site` after the blocks marked in `mask`."""
+    with torch.no_grad(), trace(model, ids):
+        for layer, block in enumerate(model.blocks):
             rows = mask[:, layer]
             if rows.any():
-                output = model.blocks[layer].output
+                output = block.output
                 hidden = residual(output).clone()
                 hidden[rows, site] = vectors[rows, layer].to(hidden)
-                model.blocks[layer].output = with_residual(output, hidden)
-        logits = save(last_logits(model))
-    return logits
+                block.output = with_residual(output, hidden)
+        scores = save(kept(score(last_logits(model), answer, contrast)))
+    return scores
 
 
 @contextmanager
@@ -89,6 +100,13 @@ def patched(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _patched(
+    model: TransformersModel, batch: Batch, owners: list[int], mask: Bool[Tensor, "row layer"]
+) -> Float[Tensor, "metric row"]:
+    rows = (batch.ids[owners], batch.site, batch.vectors[owners], mask)
+    return patched_scores(model, *rows, batch.answer[owners], batch.contrast[owners])
 
 
 def _rows(batch: Batch) -> Rows:

@@ -15,7 +15,8 @@ STATE_SPACE = frozenset(
     }
 )
 # Rows that differ in their last token only: whatever differs before it looks ahead.
-_PROBE = ((1, 2, 3), (1, 2, 4))
+PROBE = ((1, 2, 3), (1, 2, 4))
+_NO_STREAM = "patching the outputs of its blocks would not patch a residual stream"
 
 
 def refuse_other_kinds(model: PreTrainedModel) -> None:
@@ -54,6 +55,11 @@ def block_list(model: PreTrainedModel) -> str:
     return _path(model, lists[0])
 
 
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where the model takes its input; weights that are offloaded are nowhere themselves."""
+    return torch.device("cpu") if model.device.type == "meta" else model.device
+
+
 def unembedding(model: PreTrainedModel) -> str:
     """Module path of the model's unembedding.
 
@@ -75,19 +81,27 @@ def check_stream(model: PreTrainedModel, blocks: str) -> None:
     """
     parts = list(model.get_submodule(blocks).children())
     entered, left = _run_probe(model, parts)
-    remedy = "patching the outputs of its blocks would not patch a residual stream"
     order = [layer for layer, _ in entered]
     if order != list(range(len(parts))):
-        raise _refusal("order of blocks", order, "each once, in order", model, remedy)
-    shape = (*torch.tensor(_PROBE).shape, model.config.get_text_config().hidden_size)
+        raise _refusal("order of blocks", order, "each once, in order", model, _NO_STREAM)
+    judge_stream(model, [stream for _, stream in entered], left)
+
+
+def judge_stream(model: PreTrainedModel, entered: list[Tensor], left: list[Tensor]) -> None:
+    """See that what entered and left the blocks, run on PROBE, is one stream.
+
+    Raises:
+        ValueError: as in `check_stream`.
+    """
+    shape = (*torch.tensor(PROBE).shape, model.config.get_text_config().hidden_size)
     for layer, stream in enumerate(left):
         if stream.shape != shape:
             got = "x".join(map(str, stream.shape))
             expected = "x".join(map(str, shape))
-            raise _refusal(f"output of block {layer}", got, expected, model, remedy)
-        if layer + 1 < len(parts) and not _same(stream, entered[layer + 1][1]):
+            raise _refusal(f"output of block {layer}", got, expected, model, _NO_STREAM)
+        if layer + 1 < len(left) and not _same(stream, entered[layer + 1]):
             got, expected = "changed before the next block", "what that takes in"
-            raise _refusal(f"output of block {layer}", got, expected, model, remedy)
+            raise _refusal(f"output of block {layer}", got, expected, model, _NO_STREAM)
     before = left[-1][:, :-1].float()
     ahead = float((before[0] - before[1]).abs().max() / before.abs().max())
     # Rounding may differ between rows, the square root of its step is far above that.
@@ -111,7 +125,7 @@ def _run_probe(
     handles = [block.register_forward_hook(hook, with_kwargs=True) for block in blocks]
     try:
         with torch.no_grad():
-            model(input_ids=torch.tensor(_PROBE, device=model.device), use_cache=False)
+            model(input_ids=torch.tensor(PROBE, device=input_device(model)), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()

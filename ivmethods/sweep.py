@@ -1,7 +1,8 @@
 """Layer sweep: the effects of patching every tuple of layers, within a memory budget."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -9,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from ivmethods.metrics import METRICS, score
-from ivmethods.model import as_ids, layer_count
+from ivmethods.memory import in_pieces
+from ivmethods.metrics import METRICS
+from ivmethods.model import as_ids, layer_count, network
 from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
 
@@ -37,26 +39,30 @@ class Sweep:
 
 
 Rows = list[tuple[int, LayerTuple]]
+_Piece = tuple[list[int], range]  # samples, and the first layers of their tuples
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples of one length and patch site, and the tuples that they are to be run under.
 
-    `vectors` is what is written at `site` after each block. The tuples have at most `order` of the
-    first `active` blocks, the first of them in `layers`; the empty tuple is always among them.
+    `vectors` is what is written at `site` after each block, `answer` and `contrast` what is scored.
+    The tuples have at most `order` of the first `active` blocks, the first of them in `layers`; the
+    empty tuple is always among them.
     """
 
     ids: Int[Tensor, "sample pos"]
     site: int
     vectors: Float[Tensor, "sample layer d_model"]
+    answer: Int[Tensor, " sample"]
+    contrast: Int[Tensor, " sample"]
     layers: range
     order: int
     active: int
 
 
-# Runs a batch under its tuples: (sample, tuple) of each row, and each row's logits at T_last.
-Runner = Callable[[TransformersModel, Batch], tuple[Rows, Float[Tensor, "row vocab"]]]
+# Runs a batch under its tuples: (sample, tuple) of each row, and each row's metrics.
+Runner = Callable[[TransformersModel, Batch], tuple[Rows, Float[Tensor, "metric row"]]]
 
 
 def layer_tuples(n_layers: int, order: int) -> tuple[LayerTuple, ...]:
@@ -79,11 +85,13 @@ def sweep(
 
     vectors: what is written at each sample's patch site after each block (the source residuals).
     memory_budget: bytes that one forward pass may take; samples are run in chunks that fit, and a
-    sample that does not fit is split by the first layer of its tuples.
+    sample that does not fit is split by the first layer of its tuples. Where memory runs out all
+    the same, the chunks are halved.
     runner: how rows are run: `ivmethods.fan_out`, or a slow one of `ivmethods.reference`.
 
     Raises:
         ValueError: not even the tuples of one first layer fit the memory budget.
+        MemoryError: not even they fit the memory.
 
     Source: section 5.1.
     """
@@ -93,23 +101,37 @@ def sweep(
     scores = torch.full((len(METRICS), len(samples), len(tuples) + 1), torch.nan)
     inert = torch.zeros(len(samples), dtype=torch.bool)
     done = 0
+
+    def run(piece: _Piece, active: int) -> None:
+        nonlocal done
+        chunk, layers = piece
+        ids, site = as_ids([samples[i].target for i in chunk]), samples[chunk[0]].site
+        answer, contrast = answers([samples[i] for i in chunk])
+        batch = Batch(ids, site, vectors[chunk], answer, contrast, layers, order, active)
+        rows, values = runner(model, batch)
+        owners = torch.tensor([chunk[sample] for sample, _ in rows])
+        columns = torch.tensor([column[t] if t else len(tuples) for _, t in rows])
+        scores[:, owners, columns] = values
+        if layers.stop == active:
+            done += len(chunk)
+            progress(done)
+
     for group in same_shape(samples):
         first = samples[group[0]]
         inert[group] = first.site != len(first.target) - 1
         active = n_layers - int(first.site != len(first.target) - 1)
         cost = row_bytes(model, len(first.target))
-        for chunk, layers in _chunks(group, active, order, max(1, memory_budget // cost)):
-            ids = as_ids([samples[i].target for i in chunk])
-            batch = Batch(ids, first.site, vectors[chunk], layers, order, active)
-            rows, logits = runner(model, batch)
-            owners = torch.tensor([chunk[sample] for sample, _ in rows])
-            columns = torch.tensor([column[t] if t else len(tuples) for _, t in rows])
-            answer, contrast = answers([samples[chunk[sample]] for sample, _ in rows])
-            values = score(logits, answer.to(logits.device), contrast.to(logits.device))
-            scores[:, owners, columns] = values.cpu()
-            if layers.stop == active:
-                done += len(chunk)
-                progress(done)
+        counts = [_rows_from(layer, active, order) for layer in range(active)]
+        rows = _rows_within(memory_budget, cost, counts, order)
+        fitting = in_pieces(
+            [(group, range(active))],
+            rows,
+            count=partial(_rows_of, counts),
+            split=partial(_split, counts),
+            run=partial(run, active=active),
+        )
+        if fitting < rows:
+            memory_budget = fitting * cost
     target = scores[:, :, -1]
     effects = scores[:, :, :-1] - target[:, :, None]
     _fill_inert(effects, target, tuples, n_layers - 1, inert)
@@ -123,37 +145,44 @@ def row_bytes(model: TransformersModel, length: int) -> int:
     Counts the residual stream in and out of a block with its copies (8), the widest MLP activations
     (3), and float32 logits with the comparisons of the rank (3).
     """
-    config = model.config.get_text_config()
+    config, size = model.config.get_text_config(), network(model).dtype.itemsize
     hidden = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    return 4 * (length * (8 * hidden + 3 * inner) + 3 * int(config.vocab_size))
+    return size * length * (8 * hidden + 3 * inner) + 4 * 3 * int(config.vocab_size)
 
 
-def _chunks(
-    group: list[int], active: int, order: int, rows: int
-) -> Iterable[tuple[list[int], range]]:
-    """Chunks of samples that fit `rows`; a sample that does not fit is split by first layer."""
-    counts = [_rows_from(layer, active, order) for layer in range(active)]
-    per_sample = 1 + sum(counts)
-    if per_sample <= rows:
-        size = rows // per_sample
-        for start in range(0, len(group), size):
-            yield group[start : start + size], range(active)
-        return
-    if active and 1 + max(counts) > rows:
+def _rows_within(memory_budget: int, cost: int, counts: list[int], order: int) -> int:
+    """Rows that the budget allows, if those of every first layer fit."""
+    rows, least = max(1, memory_budget // cost), 1 + max(counts, default=0)
+    if least > rows:
         raise ValueError(
-            f"memory_budget={rows} rows, but should be at least {1 + max(counts)} rows "
-            f"[sweep of order {order} over {active} layers]; "
+            f"memory_budget={rows} rows, but should be at least {least} rows "
+            f"[sweep of order {order} over {len(counts)} layers]; "
             "raise --memory-budget or lower --orders"
         )
-    for sample in group:
-        start = 0
-        while start < active:
-            stop = start + 1
-            while stop < active and 1 + sum(counts[start : stop + 1]) <= rows:
-                stop += 1
-            yield [sample], range(start, stop)
-            start = stop
+    return rows
+
+
+def _rows_of(counts: list[int], piece: _Piece) -> int:
+    chunk, layers = piece
+    return len(chunk) * (1 + sum(counts[layer] for layer in layers))
+
+
+def _split(counts: list[int], piece: _Piece, rows: int) -> list[_Piece]:
+    """Pieces of at most `rows` rows: fewer samples, or one sample and fewer first layers."""
+    chunk, layers = piece
+    per_sample = 1 + sum(counts[layer] for layer in layers)
+    if per_sample <= rows:
+        size = rows // per_sample
+        return [(chunk[start : start + size], layers) for start in range(0, len(chunk), size)]
+    parts: list[range] = []
+    for layer in layers:
+        start = parts[-1].start if parts else layer
+        if parts and 1 + sum(counts[start : layer + 1]) <= rows:
+            parts[-1] = range(start, layer + 1)
+        else:
+            parts.append(range(layer, layer + 1))
+    return [([sample], part) for sample in chunk for part in parts]
 
 
 def _rows_from(first: int, active: int, order: int) -> int:

@@ -379,9 +379,8 @@ def test_a_template_that_changes_with_the_message_is_refused():
 
 
 def options(**changed):
-    return SimpleNamespace(
-        **{"samples": 6, "seed": 0, "chat_template": "auto", "system_prompt": None, **changed}
-    )
+    usual = {"samples": 6, "seed": 0, "chat_template": "auto", "system_prompt": None}
+    return SimpleNamespace(**(usual | {"remote": False, "elsewhere": False} | changed))
 
 
 @pytest.fixture(scope="module")

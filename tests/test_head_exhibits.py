@@ -23,7 +23,7 @@ def make(tmp_path_factory):
     options = SimpleNamespace(
         samples=6, seed=0, device="cpu", dtype="float32", memory_budget=2**28,
         path_granularity="merged", max_paths=10**6, path_k=(1, 2),
-        chat_template="auto", system_prompt=None,
+        chat_template="auto", system_prompt=None, remote=False, elsewhere=False,
     )  # fmt: skip
 
     def bench(task, name="tiny-olmo2-sft"):
