@@ -11,6 +11,7 @@ from ivevidence import Measurement, Store
 from ivfixtures.checkpoints import Checkpoint
 from ivfixtures.material import Material, SourceName
 from ivfixtures.options import Options
+from ivfixtures.origins import with_origin
 from ivfixtures.tasks import Task
 from ivmethods.behaviour import greedy_answers
 from ivmethods.checks import RUNNERS, Checks, check
@@ -44,8 +45,8 @@ class Bench(Material):
     ) -> None:
         super().__init__(checkpoint, task, options)
         self.store = store
-        # Digests by role of what was asked for since they were last cleared: a cell's own.
-        self.asked_for: dict[str, str] = {}
+        # By role, what was asked for since it was last cleared: a cell's own.
+        self.asked_for: dict[str, Measurement] = {}
         self._measurements: dict[str, Measurement] = {}
         self.progress = progress
 
@@ -58,16 +59,17 @@ class Bench(Material):
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             few = self.samples()[:CHECK_SAMPLES]
-            found = check(self.model, few, memory_budget=self.options.memory_budget)
+            found = check(self.model, few, memory_budget=self.memory_budget)
             return {}, {"checks": vars(found)}
 
         checks = Checks(**self.measure("checks", {}, compute).info["checks"])
         if not checks.passed:
             raise CheckpointRefusedError(
-                f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} (hooks), "
-                f"{checks.padding:.2g} (padding), but should be at most {checks.tolerance:g} "
-                f"[{self.checkpoint.name}]; its activations cannot be patched faithfully here: "
-                "try --dtype float32 or --device cpu"
+                f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
+                f"({checks.oracle}), {checks.padding:.2g} (padding), but should be at most "
+                f"{checks.tolerance:g} [{self.checkpoint.name}]; its activations cannot be patched "
+                "faithfully "
+                + ("there" if self.options.remote else "here: try --dtype float32 or --device cpu")
             )
         return checks
 
@@ -143,7 +145,7 @@ class Bench(Material):
                 samples,
                 record_sites(self.model, samples),
                 order=1,
-                memory_budget=self.options.memory_budget,
+                memory_budget=self.memory_budget,
                 runner=RUNNERS[runner],
             )
             return {"effects": result.of("logit").numpy()}, {}
@@ -199,8 +201,9 @@ class Bench(Material):
         return arrays
 
     def _effects(self, vectors: Tensor, layers: LayerTuple) -> np.ndarray:
-        budget = self.options.memory_budget
-        found = effects_of(self.model, self.samples(), vectors, layers, memory_budget=budget)
+        found = effects_of(
+            self.model, self.samples(), vectors, layers, memory_budget=self.memory_budget
+        )
         return found.numpy()
 
     def _residual(self, source: Source) -> Tensor:
@@ -213,7 +216,7 @@ class Bench(Material):
             samples,
             vector.expand(len(samples), *vector.shape),
             order=order,
-            memory_budget=self.options.memory_budget,
+            memory_budget=self.memory_budget,
             runner=RUNNERS[self.checks().runner],
             progress=lambda done: self.progress(
                 f"{self.checkpoint.name} {self.task.name}: {label}, {done}/{len(samples)} samples"
@@ -240,6 +243,7 @@ class Bench(Material):
                 "parameters": dict(parameters),
                 "dtype": self.options.dtype,
             }
-            self._measurements[method] = self.store.measure(key, compute)
-        self.asked_for[method] = self._measurements[method].digest
+            computed = with_origin(compute, self.options.device)
+            self._measurements[method] = self.store.measure(key, computed)
+        self.asked_for[method] = self._measurements[method]
         return self._measurements[method]

@@ -9,8 +9,8 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ivevidence import CellRecord, Claim, Decision, Figure, Table
-from ivfixtures import exhibits
+from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
+from ivfixtures import exhibits, origins
 from ivfixtures.bench import Bench
 from ivfixtures.judging import no_headroom
 from ivfixtures.provenance import command, parameters, provenance
@@ -195,20 +195,28 @@ class Cell:
             tables=(*tables, *(replace(t, title=of + t.title) for of, t in behaviours)),
             prompts=exhibits.prompts(self),
             controls=tuple(controls),
-            notes=tuple(of + note for of, part in parts for note in part._notes()),
-            measurements={
-                of + role: digest
-                for of, part in parts
-                for role, digest in part.bench.asked_for.items()
-            },
+            notes=(
+                *(of + note for of, part in parts for note in part._notes()),
+                *origins.differences(self._made()),
+            ),
+            measurements={role: one.digest for role, one in self._made().items()},
             samples=tuple(samples or (item.query for item in self.bench.items)),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
             parameters=parameters(self.benches, self.is_discovery),
-            provenance={**provenance(self.benches), "seconds": time.perf_counter() - self._start},
+            provenance={
+                **provenance(self.benches),
+                origins.ORIGIN: origins.together(self._made()),
+                "seconds": time.perf_counter() - self._start,
+            },
             command=command(self.nodeid, *subject.selection, *self.bench.options.arguments()),
         )
         self.record = self.hearing.compare(record)
         self.hearing.tell(self.record)
+
+    def _made(self) -> dict[str, Measurement]:
+        """The measurements that were asked for, by role."""
+        parts = self._named_parts()
+        return {of + r: one for of, part in parts for r, one in part.bench.asked_for.items()}
 
     def _named_parts(self) -> list[tuple[str, "Cell"]]:
         """The parts, each with what to put before what is its own; nothing if there is one."""

@@ -5,10 +5,12 @@ They are declared in every pytest session of an environment, so nothing heavy is
 
 import pytest
 
+DEVICE = "cpu"
 DTYPES = ("float32", "bfloat16", "float16")
 ORDERS = ("1", "1,2", "1,2,3")
 GRANULARITIES = ("merged", "head")
 CHAT_MODES = ("auto", "never", "always")
+EXECUTORS = ("inprocess", "processes", "slurm", "ray")
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -37,8 +39,17 @@ def declare(parser: pytest.Parser) -> None:
         help="add the paper's four BIG-bench tasks, from their JSON files in this folder or, if it "
         "is `hub`, from the hub's data set tasksource/bigbench",
     )
-    add("--device", default="cpu", help="torch device (default: cpu)")
+    add(
+        "--device",
+        default=DEVICE,
+        help="torch device, or `auto` to spread a model over all there are (default: cpu)",
+    )
     add("--dtype", default="float32", choices=DTYPES, help="dtype of weights (default: float32)")
+    add(
+        "--remote",
+        action="store_true",
+        help="run hub checkpoints on NDIF (ndif.us), where their weights stay; needs NDIF_API_KEY",
+    )
     add("--samples", type=int, default=100, metavar="N", help="samples a task (default: 100)")
     add(
         "--chat-template",
@@ -84,13 +95,15 @@ def declare(parser: pytest.Parser) -> None:
         "--memory-budget",
         type=float,
         metavar="GIB",
-        help="memory of one forward pass (default: a quarter of what is free; on CPU 1 at most)",
+        help="memory of one forward pass (default: a quarter of what is free on the device once "
+        "the model is there; on CPU 1 at most)",
     )
     add(
         "--store",
         default=".ivclaims",
-        metavar="DIR",
-        help="folder that keeps measurements for later runs (default: .ivclaims)",
+        metavar="DIR|URL",
+        help="folder, or URL as in s3://bucket/prefix, that keeps measurements for later runs "
+        "(default: .ivclaims)",
     )
     add(
         "--judge",
@@ -128,4 +141,39 @@ def declare(parser: pytest.Parser) -> None:
         "--shard",
         metavar="I/N",
         help="judge the I-th of N parts; a checkpoint is never split",
+    )
+    _declare_executors(parser)
+
+
+def _declare_executors(parser: pytest.Parser) -> None:
+    add = parser.getgroup("ivclaims").addoption
+    add(
+        "--executor",
+        default=EXECUTORS[0],
+        choices=EXECUTORS,
+        help="who measures: this process, processes of this machine, Slurm or Ray; this process "
+        "judges (default: inprocess)",
+    )
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes, or actors of Ray (default: one a visible GPU; on CPU at most 4)",
+    )
+    add(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what to ask Slurm for: partition, gpus, time, mem and so on; repeatable",
+    )
+    add(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="a running Ray, or `auto` (default: one that is started and ended with the run)",
+    )
+    add(
+        "--detach",
+        action="store_true",
+        help="submit to Slurm or a running Ray and end; the same command without it goes on",
     )

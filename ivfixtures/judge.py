@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ivevidence import Store
+from ivevidence import Measurement, Store
 from ivfixtures.endpoint import Endpoint
 
 # Part of every judgement's key: raise it when the prompt or the reading of replies changes.
@@ -16,11 +16,11 @@ _DECISION = re.compile(r"\W*(yes|no)\b\s*(?:[^\w\s-].*)?", re.DOTALL | re.IGNORE
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a response is of the right type, what the judge said, and the stored digest."""
+    """Whether a response is of the right type, what the judge said, and the stored measurement."""
 
     valid: bool
     reply: str
-    digest: str
+    measurement: Measurement
 
 
 def judge_prompt(response_type: str, instruction: str, answer: str) -> str:
@@ -59,7 +59,7 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
         return {}, {"reply": reply, "valid": decision}
 
     found = store.measure(key, compute)
-    return Judgement(found.info["valid"], found.info["reply"], found.digest)
+    return Judgement(found.info["valid"], found.info["reply"], found)
 
 
 def read_decision(reply: str) -> bool | None:

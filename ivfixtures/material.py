@@ -1,19 +1,25 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
-from ivfixtures.checkpoints import Checkpoint, digests, load, release, tokenizer
+from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton, tokenizer
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
-from ivmethods.model import wrap
+from ivmethods.memory import free_bytes
+from ivmethods.model import network, wrap
 from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
+from ivmethods.structure import block_list, unembedding
 
 NEUTRAL_SENTENCES = 4
+_REMOTE = (
+    "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
+    "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
+)
 
 SourceName = Literal["instruction", "contrast", "neutral"]
 
@@ -28,8 +34,19 @@ class Material:
 
     @property
     def model(self) -> TransformersModel:
-        """The checkpoint's model, which nnsight runs; loaded once per process."""
+        """The checkpoint's model, which nnsight runs; loaded once per process.
+
+        Without weights where it is measured elsewhere: then, only its form is asked for.
+        """
+        if self.options.elsewhere and not self.options.remote:
+            return _unloaded(self.checkpoint)
         return _wrapped(self.checkpoint, self.options.device, self.options.dtype)
+
+    @cached_property
+    def memory_budget(self) -> int:
+        """Bytes that one forward pass may take."""
+        given = self.options.memory_budget
+        return given or free_bytes({weight.device for weight in network(self.model).parameters()})
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -59,10 +76,11 @@ class Material:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of how the checkpoint was prompted."""
+        found = (_REMOTE,) if self.options.remote else ()
         if self.chat:
-            return ("prompted through the chat template of its tokenizer (docs/prompts.md)",)
+            return (*found, "prompted through the chat template of its tokenizer (docs/prompts.md)")
         unused = "prompted without a chat template: --system-prompt was not used"
-        return () if self.options.system_prompt is None else (unused,)
+        return found if self.options.system_prompt is None else (*found, unused)
 
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
@@ -120,6 +138,17 @@ class Material:
         )
 
 
+@cache
+def _unloaded(checkpoint: Checkpoint) -> TransformersModel:
+    model = skeleton(checkpoint)
+    parts = {block_list(model): "blocks", unembedding(model): "unembed"}
+    handle = TransformersModel(
+        model, tokenizer=tokenizer(checkpoint), rename=parts, device=model.device
+    )
+    handle.remote = False
+    return handle
+
+
 _in_use: dict[tuple[Checkpoint, str, str], TransformersModel] = {}
 
 
@@ -130,5 +159,6 @@ def _wrapped(checkpoint: Checkpoint, device: str, dtype: str) -> TransformersMod
         _in_use.clear()
         release()
         loaded = load(checkpoint, device=device, dtype=dtype)
-        _in_use[key] = wrap(loaded.model, loaded.tokenizer)
+        remote, revision = checkpoint.remote, checkpoint.revision
+        _in_use[key] = wrap(loaded.model, loaded.tokenizer, remote=remote, revision=revision)
     return _in_use[key]

@@ -1,6 +1,7 @@
 """Options of a run, checked before anything is loaded."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from ivfixtures import checkpoints as registry
 from ivfixtures.bigbench import load_bigbench
 from ivfixtures.checkpoints import Checkpoint
-from ivfixtures.declared_options import ORDERS
+from ivfixtures.declared_options import EXECUTORS, ORDERS
 from ivfixtures.endpoint import Endpoint, read_endpoint
+from ivfixtures.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
 from ivfixtures.tasks import Task, TaskError, load_tasks
 from ivmethods.path_graph import Granularity
 
@@ -25,6 +27,9 @@ class Options:
     families: by name, each in stage order. Checkpoints that were named singly make the families of
     which they are two or more, and otherwise families of their own. judge: who judges answers, if
     anyone. chat_template: one of CHAT_MODES; system_prompt: of the chats, None for the template's.
+    device: `auto` spreads a model over all devices. remote: all checkpoints run on NDIF, and device
+    and dtype say so. memory_budget: bytes of one forward pass, None for what is free then.
+    elsewhere: an executor measures, so that device and weights are not looked at here.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -34,6 +39,7 @@ class Options:
     bigbench: str | None
     device: str
     dtype: str
+    remote: bool
     samples: int
     chat_template: str
     system_prompt: str | None
@@ -42,9 +48,10 @@ class Options:
     path_granularity: Granularity
     max_paths: int
     seed: int
-    memory_budget: int
+    memory_budget: int | None
     judge: Endpoint | None
     measure_anyway: bool
+    elsewhere: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -77,7 +84,8 @@ class Options:
             *("--orders", ORDERS[self.order - 1]),
             *("--path-k", ",".join(map(str, self.path_k)), "--max-paths", str(self.max_paths)),
             *("--path-granularity", self.path_granularity),
-            *("--seed", str(self.seed), "--device", self.device, "--dtype", self.dtype),
+            *("--seed", str(self.seed)),
+            *(["--remote"] if self.remote else ["--device", self.device, "--dtype", self.dtype]),
             *judge,
             *anyway,
         ]
@@ -91,18 +99,24 @@ def read_options(config: pytest.Config) -> Options:
     """
     get = config.getoption
     try:
-        device, samples = str(get("--device")), _at_least("--samples", get("--samples"), 4)
         folder = Path(get("--tasks")) if get("--tasks") else None
+        device, dtype, remote = get("--device"), get("--dtype"), get("--remote")
+        elsewhere = get("--executor") != EXECUTORS[0]
         checkpoints, families = _chosen(get("--checkpoint"), get("--family"))
+        if remote:
+            checkpoints = tuple(map(on_ndif, checkpoints))
+            families = {name: tuple(map(on_ndif, some)) for name, some in families.items()}
+            require_ndif(checkpoints, device=device, dtype=dtype)
         return Options(
             checkpoints=checkpoints,
             families=families,
             tasks=_tasks(folder, get("--bigbench")),
             tasks_folder=folder,
             bigbench=get("--bigbench"),
-            device=_device(device),
-            dtype=get("--dtype"),
-            samples=samples,
+            device=REMOTE_DEVICE if remote else device if elsewhere else _device(device),
+            dtype=REMOTE_DTYPE if remote else dtype,
+            remote=remote,
+            samples=_at_least("--samples", get("--samples"), 4),
             chat_template=get("--chat-template"),
             system_prompt=_system_prompt(get("--system-prompt"), get("--chat-template")),
             order=len(get("--orders").split(",")),
@@ -110,9 +124,10 @@ def read_options(config: pytest.Config) -> Options:
             path_granularity=get("--path-granularity"),
             max_paths=_at_least("--max-paths", get("--max-paths"), 1),
             seed=_at_least("--seed", get("--seed"), 0),
-            memory_budget=_memory_budget(get("--memory-budget"), device),
+            memory_budget=_memory_budget(get("--memory-budget")),
             judge=read_endpoint(get("--judge"), get("--judge-model")),
             measure_anyway=get("--measure-anyway"),
+            elsewhere=elsewhere,
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
@@ -161,6 +176,13 @@ def _system_prompt(text: str | None, chat_template: str) -> str | None:
 
 
 def _device(name: str) -> str:
+    if name == "auto":
+        if find_spec("accelerate") is None:
+            raise ValueError(
+                "--device=auto, but should be one device without accelerate [environment]; "
+                "pip install 'ivclaims[devices]'"
+            )
+        return name
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -187,14 +209,9 @@ def _at_least(option: str, value: int, least: int) -> int:
     return value
 
 
-def _memory_budget(gib: float | None, device: str) -> int:
-    if gib is not None:
-        if not gib > 0:
-            raise ValueError(f"--memory-budget={gib}, but should be above 0 GiB [command line]")
-        return int(gib * 2**30)
-    if torch.device(device).type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 4
-    meminfo = Path("/proc/meminfo")
-    lines = meminfo.read_text().splitlines() if meminfo.is_file() else []
-    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return min(2**30, (free or [2**32])[0] // 4)
+def _memory_budget(gib: float | None) -> int | None:
+    if gib is None:
+        return None
+    if not gib > 0:
+        raise ValueError(f"--memory-budget={gib}, but should be above 0 GiB [command line]")
+    return int(gib * 2**30)

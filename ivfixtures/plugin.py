@@ -7,6 +7,7 @@ plugins that are imported after it.)
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ CLAIMS_FOLDER = Path(claims.__file__).parent
 # Claims on published numbers: files that are called so need no checkpoint, and so no torch.
 PUBLISHED_FILES = "test_published_"
 RUN_NAME = "ivclaims-run"
+WORKER_NAME = "ivclaims-worker"  # of the plugin that an executor's workers have
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,14 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
     named = _named_claims(config)
     if not named:
         return
+    from ivfixtures.executing import Executing
     from ivfixtures.run import Run
 
-    if config.option.htmlpath is None:
+    if config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
         config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
         config.option.self_contained_html = True
     # Wrong options are reported here, before anything is collected.
     run = Run(config, measures=not all(name.startswith(PUBLISHED_FILES) for name in named))
     config.pluginmanager.register(run, RUN_NAME)
+    executing = Executing(config, run)
+    if executing.is_needed:
+        config.pluginmanager.register(executing)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -73,6 +79,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for subject in run.subjects(marker)
     ]
     metafunc.parametrize("cell", cells, indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Let a checkpoint that cannot be used fail its cells with its line alone, no traceback."""
+    try:
+        return (yield)
+    except (ValueError, RuntimeError) as error:
+        if pyfuncitem.get_closest_marker("claim") is None:
+            raise
+        from ivfixtures.bench import CheckpointRefusedError
+        from ivfixtures.weights import CheckpointError
+
+        if isinstance(error, CheckpointError | CheckpointRefusedError):
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ivevidence import CellError, CellRecord, Store, render
+from ivevidence import CellError, CellRecord, Store, open_place, render
 from ivevidence.svg import visible_text
 from ivfixtures import selection
 from ivfixtures.expecting import Expecting, read_expecting
 from ivfixtures.outputs import Outputs
+from ivfixtures.screen import Screen, Terminal
 from ivfixtures.subjects import PUBLISHED, Subject, measured_subjects, published_subjects
 from ivfixtures.summary import summarize
 from ivfixtures.tasks import passed_over
@@ -38,7 +38,6 @@ class Run:
     def __init__(self, config: pytest.Config, *, measures: bool) -> None:
         self.config = config
         self.folder = config.invocation_params.dir
-        self.store = Store(Path(self.folder, config.getoption("--store")))
         self.records: dict[str, CellRecord] = {}
         self._places: dict[str, int] = {}
         self._of_checkpoints: set[str] = set()
@@ -46,10 +45,12 @@ class Run:
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
         self.missing: list[str] = []  # entries of --expect without a cell
-        self.stopped = False
+        self.stopped = self.detached = False  # detached: its jobs run on, nothing is judged
+        self.screen: Screen = Terminal(config)
         options = self.options if measures else None
         self.outputs = Outputs(config)
         try:
+            self.store = Store(open_place(config.getoption("--store"), self.folder))
             known = len(options.checkpoints) if options else None
             self._shard = selection.read_shard(config.getoption("--shard"), known)
             self.hearing = Hearing(self._expecting(), config.getoption("--xfail-refuted"))
@@ -74,12 +75,7 @@ class Run:
 
     def show(self, line: str) -> None:
         """Show progress of long work in place, on a terminal only."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        capture = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter and capture and reporter.isatty:
-            with capture.global_and_fixture_disabled():
-                reporter.rewrite(visible_text(line), erase=True)
-            reporter.currentfspath = None  # pytest names the file again on its next line
+        self.screen.passing(line)
 
     def pytest_report_header(self) -> list[str]:
         """Say what will be judged, and which files of a task folder are passed over."""
@@ -181,7 +177,7 @@ class Run:
         if not _is_worker(self.config):
             may_miss = self.config.getoption("--expect-missing")
             failed = not self.judged or (self.missing and not may_miss) or self.outputs.unwritten
-            if exitstatus == pytest.ExitCode.OK and failed:
+            if exitstatus == pytest.ExitCode.OK and failed and not self.detached:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return result
 

@@ -1,0 +1,548 @@
+"""Executors: the same evidence whoever measures, and one line for what goes wrong."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import deque
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from ivevidence import read_evidence
+from ivfixtures import executing
+from ivfixtures.bench import Bench
+from ivfixtures.checkpoints import resolve
+from ivfixtures.executors import ExecutorError
+from ivfixtures.executors.dispatch import Dispatch, Jobs
+from ivfixtures.executors.jobs import Job, JobFolder, Result
+from ivfixtures.executors.worker import run_job
+from tests import executor_faults
+from tests.suite import printed, saved
+
+needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
+needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="ray is not installed")
+
+
+class Here:
+    """An executor that runs jobs in this very process, one a poll."""
+
+    at_once = outlives = False
+
+    def __init__(self):
+        self.ran, self.queue, self.cancelled, self.waits = [], deque(), False, set()
+
+    def start(self, jobs):
+        pass
+
+    def submit(self, jobs):
+        self.queue.extend(jobs)
+
+    def adopt(self, job):
+        return job.job.digest in self.waits
+
+    def poll(self):
+        if not self.queue:
+            return {}
+        job = self.queue.popleft()
+        self.ran.append(job.job.label)
+        try:
+            run_job(job.path)
+        except SystemExit as error:
+            return {job.job.digest: f"it ended with exit status {error.code}"}
+        return {job.job.digest: ""}
+
+    def cancel(self):
+        self.cancelled = True
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs with `--executor processes` have their jobs run in this process."""
+    executor = Here()
+    found = executing.executor_of
+
+    def instead(config):
+        return executor if found(config) else None
+
+    monkeypatch.setattr(executing, "executor_of", instead)
+    return executor
+
+
+AWAY = ("--executor", "processes")
+
+
+def evidence_in(folder):
+    """All that evidence says, but for dates and seconds; and the store's files."""
+    found = read_evidence(Path(folder, "reports", "evidence.json"))
+    cells = [cell.to_json() for cell in found.cells]
+    for cell in cells:
+        cell["provenance"].pop("seconds")
+    kept = {path.name: path.read_bytes() for path in Path(folder, ".ivclaims").glob("*.*")}
+    return cells, [vars(error) for error in found.errors], kept
+
+
+def cleared(folder):
+    shutil.rmtree(Path(folder, ".ivclaims"), ignore_errors=True)
+    shutil.rmtree(Path(folder, "reports"), ignore_errors=True)
+
+
+def test_jobs_and_results_travel_as_json(tmp_path):
+    job = Job("a", ("--checkpoint", "a"), ("::test[a]",), str(tmp_path), {"tasks": {"t": "1"}})
+    folder = JobFolder(tmp_path / job.digest, job)
+    folder.prepare()
+    assert JobFolder.open(folder.path).job == job
+    assert folder.result() is None
+    result = Result(job.digest, {"::test[a]": "line"}, None, 1, ("full",), 2, 3, ("d",), 1.5, {})
+    folder.finish(result)
+    assert folder.result() == result
+    assert not result.is_whole
+    folder.prepare()
+    assert folder.result() is None
+    folder.finish(Result("of another job"))
+    assert folder.result() is None
+
+
+def test_evidence_is_the_same_whoever_measures(judge, here, pytester):
+    judge("--measure-anyway")
+    alone = evidence_in(pytester.path)
+    cleared(pytester.path)
+    result = judge("--measure-anyway", *AWAY)
+    assert evidence_in(pytester.path) == alone
+    assert len(here.ran) == 1
+    assert "done, " in printed(result)
+
+
+def test_the_controller_loads_no_weights(judge, here, pytester, monkeypatch):
+    judge("--measure-anyway", *AWAY, only=["claims.test_tinst_path_dominance"])
+    before = evidence_in(pytester.path)
+    monkeypatch.setattr("ivfixtures.material.load", lambda *_, **__: 1 / 0)
+    judge("--measure-anyway", *AWAY, only=["claims.test_tinst_path_dominance"])
+    assert evidence_in(pytester.path) == before
+    assert len(here.ran) == 1
+
+
+def test_what_is_done_is_not_submitted_again_and_what_is_lost_is(judge, here, pytester):
+    judge("--measure-anyway", *AWAY)
+    again = judge("--measure-anyway", *AWAY)
+    again.stdout.fnmatch_lines(
+        ["job *: done by an earlier run", "measurements: nothing measured *"]
+    )
+    assert len(here.ran) == 1
+    for path in list((pytester.path / ".ivclaims").glob("*.json"))[:1]:
+        path.unlink()
+    judge("--measure-anyway", *AWAY)
+    assert len(here.ran) == 2
+
+
+def test_cells_about_families_are_a_second_job_and_find_what_the_first_measured(here, pytester):
+    def judge(*options):
+        return pytester.runpytest_inprocess(
+            *("--pyargs", "claims.test_superadditivity", "claims.test_stages", "--samples", "8"),
+            *("-k", "adj_ant and superadd and not logit", "--orders", "1,2", "--family"),
+            *("tiny-olmo2", "--measure-anyway", "-p", "no:cacheprovider", *options),
+        )
+
+    judge()
+    alone = evidence_in(pytester.path)
+    assert {"stages", "superadditivity"} == {cell["claim"]["name"] for cell in alone[0]}
+    cleared(pytester.path)
+    result = judge(*AWAY)
+    assert evidence_in(pytester.path) == alone
+    assert [name.rpartition("-")[2] for name in here.ran] == ["base", "sft", "dpo", "dpo"]
+    last = [line for line in result.outlines if "tiny-olmo2-dpo: done" in line][-1]
+    assert ": done, 0 measured, " in last
+
+
+def test_a_cells_error_is_its_own_and_the_rest_goes_on(judge, here, pytester, monkeypatch):
+    def failing(self):
+        if self.task.name == "adj_ant":
+            raise ZeroDivisionError("in the worker")
+        return runs(self)
+
+    runs = Bench.runs
+    monkeypatch.setattr(Bench, "runs", failing)
+    result = judge("--measure-anyway", *AWAY)
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert {cell.task for cell in evidence.cells} == {"adj_comp"}
+    assert {error.message for error in evidence.errors} == {"ZeroDivisionError: in the worker"}
+    assert "done with 3 errors" in printed(result)
+    assert "Traceback" not in printed(result)
+    monkeypatch.setattr(Bench, "runs", runs)
+    judge("--measure-anyway", *AWAY)  # what failed is submitted again
+    assert not read_evidence(pytester.path / "reports" / "evidence.json").errors
+
+
+def test_a_full_store_is_one_line_a_cell(judge, here, monkeypatch):
+    monkeypatch.setenv(executor_faults.FAULT, "full")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = judge("--measure-anyway", *AWAY, "-p", "tests.executor_faults")
+    text = printed(result)
+    assert "measurement of behaviour=missing, but should be in the store" in text
+    assert "could not keep it: measurements are not kept for later runs" in text
+    assert "No space left on device" in text
+    assert "6 cells could not be judged" in text
+
+
+def test_a_job_that_dies_says_so_and_what_is_there_is_judged(judge, here, pytester, monkeypatch):
+    def dying(*arguments, **options):
+        raise SystemExit(7)
+
+    monkeypatch.setattr("ivfixtures.bench.effects_of", dying)
+    result = judge("--measure-anyway", *AWAY)
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert not evidence.cells
+    assert "died: it ended with exit status 7" in printed(result)
+    assert evidence.errors
+    for error in evidence.errors:
+        assert "but should be in the store" in error.message
+        assert "\n" not in error.message
+
+
+def test_the_controller_does_not_measure(judge, here, monkeypatch, pytester):
+    monkeypatch.setattr(Here, "poll", lambda self: dict.fromkeys(j.job.digest for j in self.queue))
+    result = judge("--measure-anyway", *AWAY)
+    assert "measurements: " not in printed(result)
+    errors = read_evidence(pytester.path / "reports" / "evidence.json").errors
+    assert len(errors) == 6
+    assert all("but should be in the store" in error.message for error in errors)
+    assert not list((pytester.path / ".ivclaims").glob("*.safetensors"))
+
+
+def test_a_worker_that_cannot_collect_says_why(judge, here, tasks, monkeypatch):
+    def broken(path):
+        (tasks / "words.csv").unlink(missing_ok=True)
+        return running(path)
+
+    running = run_job
+    monkeypatch.setattr(sys.modules[__name__], "run_job", broken)
+    result = judge("--measure-anyway", *AWAY)
+    assert "failed: " in printed(result)
+    assert "words.csv" in printed(result)
+
+
+def test_collecting_runs_no_job(judge, here):
+    judge("--collect-only", *AWAY)
+    assert not here.ran
+
+
+def test_published_numbers_need_no_job(judge, here):
+    judge(*AWAY, "-k", "stage or all", only=["claims.test_published_audit"])
+    assert not here.ran
+
+
+class Lines:
+    """A screen where lines stay."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+    def passing(self, text):
+        return False
+
+
+def jobs_in(folder, number):
+    found = [Job(f"c{i}", (), ("::test",), str(folder)) for i in range(number)]
+    return Jobs([[JobFolder(folder / job.digest, job) for job in found]])
+
+
+def test_many_jobs_have_few_lines(tmp_path, monkeypatch):
+    class Quick(Here):
+        def poll(self):
+            job = self.queue.popleft()
+            job.tell(1, "something")
+            job.finish(Result(job.job.digest))
+            return {job.job.digest: ""}
+
+    monkeypatch.setattr("ivfixtures.executors.dispatch.POLL", 0)
+    screen, jobs = Lines(), jobs_in(tmp_path, 100)
+    Dispatch(jobs, Quick(), screen, ()).run()
+    assert len(jobs.results) == 100
+    assert len(screen.lines) <= 2
+
+
+def test_a_job_that_runs_already_is_waited_for(tmp_path):
+    class Adopting(Here):
+        def poll(self):
+            (job,) = jobs.every
+            job.finish(Result(job.job.digest))
+            return {job.job.digest: ""}
+
+    jobs, executor, screen = jobs_in(tmp_path, 1), Adopting(), Lines()
+    jobs.every[0].prepare()
+    executor.waits = {jobs.every[0].job.digest}
+    Dispatch(jobs, executor, screen, ()).run()
+    assert not executor.queue
+    assert screen.lines[0] == "job c0: submitted by an earlier run, waited for"
+    assert len(jobs.results) == 1
+
+
+def test_a_run_that_is_stopped_cancels_its_jobs(tmp_path):
+    class Stopped(Here):
+        def poll(self):
+            raise KeyboardInterrupt
+
+    executor = Stopped()
+    with pytest.raises(KeyboardInterrupt):
+        Dispatch(jobs_in(tmp_path, 2), executor, Lines(), ()).run()
+    assert executor.cancelled
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--workers", "2"], "*--workers is for --executor processes or --executor ray*"),
+        (["--detach", "--executor", "processes"], "*--detach is for --executor slurm or*"),
+        (["--ray-address", "x:1"], "*--ray-address is for --executor ray*"),
+        (["--slurm", "gpus=1"], "*--slurm is for --executor slurm*"),
+        (["--executor", "ray", "--detach"], "*--detach needs --ray-address*"),
+        (["--executor", "processes", "--workers", "0"], "*--workers=0, but should be at least 1*"),
+        (["--executor", "processes", "-n", "2"], "*should be left out with pytest-xdist*"),
+        (["--executor", "cloud"], "*invalid choice: 'cloud'*"),
+    ],
+)
+def test_a_wrong_option_is_one_line(judge, pytester, options, line):
+    result = judge(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([line])
+    assert not (pytester.path / ".ivclaims").exists()
+
+
+@pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])
+def test_a_missing_extra_is_one_line(judge, monkeypatch, executor, package):
+    module = "slurm" if executor == "slurm" else "ray_actors"
+    monkeypatch.delitem(sys.modules, f"ivfixtures.executors.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = judge("--executor", executor)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{package}=missing*pip install 'ivclaims*{executor}*'"])
+
+
+ELSEWHERE = {
+    "processes": ("--executor", "processes", "--workers", "2"),
+    "slurm": ("--executor", "slurm", "--slurm", "cluster=local"),
+    "ray": ("--executor", "ray", "--workers", "2"),
+}
+executors = pytest.mark.parametrize(
+    "executor",
+    [
+        "processes",
+        pytest.param("slurm", marks=needs_submitit),
+        pytest.param("ray", marks=needs_ray),
+    ],
+)
+
+
+@pytest.fixture
+def two(checkpoint, tmp_path):
+    """Folders of two checkpoints; the same weights twice would be measured once."""
+    shutil.copytree(checkpoint, tmp_path / "one")
+    return [tmp_path / "one", saved("olmo2", tmp_path / "two", layers=2)]
+
+
+@pytest.fixture
+def start(two, tasks, tmp_path, monkeypatch):
+    """Start a run on two checkpoints in a process of its own."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    plugins = ("-p", "no:cacheprovider", "-p", "tests.executor_faults", "-o", "addopts=")
+
+    def start(*options, fault=""):
+        monkeypatch.setenv(executor_faults.FAULT, fault)
+        chosen = [word for folder in two for word in ("--checkpoint", folder)]
+        words = ("--pyargs", "claims.test_localization", *chosen, "--tasks", tasks, *plugins)
+        more = ("--samples", "8", "--orders", "1", "--measure-anyway", *options)
+        command = [sys.executable, "-m", "pytest", *map(str, (*words, *more))]
+        return subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return start
+
+
+@pytest.fixture
+def run(start):
+    """What such a run printed."""
+
+    def run(*options, fault=""):
+        return start(*options, fault=fault).communicate(timeout=300)[0]
+
+    return run
+
+
+def label(folder):
+    return resolve(str(folder)).label
+
+
+@pytest.mark.slow
+@executors
+def test_evidence_is_the_same_from_other_processes(run, tmp_path, executor):
+    run()
+    alone = evidence_in(tmp_path)
+    assert len(alone[0]) == 4
+    cleared(tmp_path)
+    text = run(*ELSEWHERE[executor])
+    assert evidence_in(tmp_path) == alone, text
+    assert text.count(": done, ") == 2
+
+
+@pytest.mark.slow
+@executors
+def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(run, two, tmp_path, executor):
+    text = run(*ELSEWHERE[executor], fault=f"kill {label(two[0])}")
+    said = [line for line in text.splitlines() if line.startswith(f"job {label(two[0])}: died: ")]
+    assert len(said) == 1, text
+    assert f"job {label(two[1])}: done, " in text
+    cells, errors, _ = evidence_in(tmp_path)
+    assert {cell["checkpoint"] for cell in cells} == {str(two[1])}
+    assert len(errors) == 2
+    for error in errors:
+        assert "but should be in the store" in error["message"]
+        assert f"the job of {label(two[0])} died: " in error["message"]
+    again = run(*ELSEWHERE[executor])
+    assert f"job {label(two[1])}: done by an earlier run" in again
+    assert len(evidence_in(tmp_path)[0]) == 4, again
+
+
+@pytest.mark.slow
+@executors
+def test_a_full_store_is_told_by_every_worker(run, tmp_path, executor):
+    text = run(*ELSEWHERE[executor], fault="full")
+    assert text.count("could not keep it: measurements are not kept") >= 4, text
+    assert "No space left on device" in text
+    cells, errors, kept = evidence_in(tmp_path)
+    assert (len(cells), len(errors)) == (0, 4)
+    assert not kept
+
+
+@pytest.mark.slow
+@executors
+def test_two_runs_at_once_measure_once(start, tmp_path, executor):
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    both = [
+        start(*ELSEWHERE[executor], "--html", f"{name}/claims.html", fault=f"count {counted}")
+        for name in "ab"
+    ]
+    texts = [process.communicate(timeout=400)[0] for process in both]
+    made = [path.name.partition(".")[0] for path in counted.iterdir()]
+    assert made
+    assert len(made) == len({*made})
+    for name, text in zip("ab", texts, strict=True):
+        assert len(read_evidence(tmp_path / name / "evidence.json").cells) == 4, text
+
+
+@pytest.mark.slow
+@executors
+def test_ctrl_c_ends_what_was_submitted(start, two, tmp_path, executor):
+    process = start(*ELSEWHERE[executor], fault="slow")
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if sum(": started, " in said for said in lines) == 2:
+            break
+    time.sleep(1)  # into the measurements
+    assert workers(tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    until = time.monotonic() + 30
+    while workers(tmp_path) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not workers(tmp_path), "".join(lines)
+
+
+def workers(folder):
+    """Processes that work on jobs of a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, cwd = (process / "cmdline").read_bytes(), os.readlink(process / "cwd")
+        except OSError:
+            continue
+        work = b"executors.worker" in command or b"submitit" in command or b"ray::" in command
+        if work and cwd == str(folder):
+            found.append(int(process.name))
+    return found
+
+
+@pytest.mark.slow
+@needs_submitit
+def test_what_is_detached_is_picked_up(start, run, tmp_path):
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    left = start(*ELSEWHERE["slurm"], "--detach", fault=f"linger {counted}")
+    assert left.wait(timeout=120) == 0  # its output ends with its jobs, which have inherited it
+    assert not (tmp_path / "reports" / "evidence.json").exists()
+    text = run(*ELSEWHERE["slurm"])
+    said = left.communicate()[0]
+    assert "2 jobs are left to themselves; the same command without --detach" in said
+    assert "submitted by an earlier run, waited for" in text
+    assert len(evidence_in(tmp_path)[0]) == 4, text
+    made = [path.name.partition(".")[0] for path in counted.iterdir()]
+    assert len(made) == len({*made}) == len(evidence_in(tmp_path)[2]) // 2
+
+
+@pytest.mark.slow
+@executors
+def test_all_cells_of_the_embedded_families_are_the_same(tmp_path_factory, executor):
+    found = {}
+    for name, options in {"inprocess": (), executor: ELSEWHERE[executor]}.items():
+        folder = tmp_path_factory.mktemp(name)
+        words = ("-p", "no:cacheprovider", "-o", "addopts=", "--pyargs", "claims")
+        command = [sys.executable, "-m", "pytest", *words, *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+        found[name] = evidence_in(folder)
+    assert found[executor] == found["inprocess"]
+    assert len(found[executor][0]) > 100
+    assert not found[executor][1]
+
+
+@needs_submitit
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ([], "*sbatch=missing, but should be a command on the PATH*"),
+        (["--slurm", "colour=red"], "*--slurm=colour=red, but should be KEY=VALUE with a key of*"),
+        (["--slurm", "gpus=many"], "*--slurm gpus=many, but should be a number*"),
+        (["--slurm", "time=soon"], "*--slurm time=soon, but should be minutes*"),
+    ],
+)
+def test_slurm_is_looked_for_before_anything_is_measured(judge, monkeypatch, given, line, pytester):
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = judge("--executor", "slurm", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([line])
+    assert not (pytester.path / ".ivclaims").exists()
+
+
+@needs_submitit
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90", 90), ("30:00", 30), ("2:00:30", 121), ("1-0", 1440), ("1-02:30", 1590)],
+)
+def test_times_are_read_as_sbatch_reads_them(text, minutes):
+    from ivfixtures.executors.slurm import _minutes
+
+    assert _minutes(text) == minutes
+    with pytest.raises(ExecutorError, match="minutes"):
+        _minutes(f"{text}:x")
+
+
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense:port", "::"])
+def test_a_ray_that_is_not_there_is_one_line(judge, address):
+    result = judge("--executor", "ray", "--ray-address", address)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--ray-address=*but should be a running Ray*"])
