@@ -116,7 +116,9 @@ def test_blocks_that_change_between_each_other_are_refused_remotely_too():
 
 def test_paths_of_a_remote_model_are_refused():
     model = wrap(random_model("llama", 2), number_tokenizer(), remote="local")
-    with pytest.raises(ValueError, match=r"weights=on NDIF, but should be in one place here .*--remote"):
+    with pytest.raises(
+        ValueError, match=r"weights=on NDIF, but should be in one place here .*--remote"
+    ):
         layout_of(model)
 
 
