@@ -10,7 +10,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from ivmethods.model import is_remote, network
+from ivmethods.model import network, require_weights
 
 
 @dataclass(frozen=True)
@@ -157,15 +157,7 @@ def layout_of(model: TransformersModel) -> Layout:
     Raises:
         ValueError: the layout is not known, or the model's weights are not in one place here.
     """
-    places = {str(weight.device) for weight in network(model).parameters()}
-    if is_remote(model) or len(places) > 1:
-        got, remedy = "on several devices or on disk", "on one --device with room for the model"
-        if is_remote(model):
-            got, remedy = "on NDIF", "without --remote"
-        raise ValueError(
-            f"weights={got}, but should be in one place here [linear maps]; paths are made of "
-            f"weights: judge them {remedy}"
-        )
+    require_weights(model)
     name = network(model).config.model_type
     if name not in LAYOUTS:
         raise ValueError(

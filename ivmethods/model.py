@@ -66,6 +66,24 @@ def is_remote(model: TransformersModel) -> bool:
     return bool(model.remote)
 
 
+def require_weights(model: TransformersModel) -> None:
+    """See that linear maps can be made of the model's weights.
+
+    Raises:
+        ValueError: they are not in one place here.
+    """
+    if is_remote(model):
+        got, remedy = "on NDIF", "without --remote"
+    elif len({weight.device for weight in network(model).parameters()}) > 1:
+        got, remedy = "on several devices or on disk", "on one --device with room for the model"
+    else:
+        return
+    raise ValueError(
+        f"weights={got}, but should be in one place here [linear maps]; paths are made of weights: "
+        f"judge them {remedy}"
+    )
+
+
 def trace(model: TransformersModel, ids: Int[Tensor, "sample pos"], **more: Tensor) -> Any:
     """A trace of one forward pass over rows of equal length, where the model runs.
 

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ivevidence import read_evidence
+from ivfixtures import probing
 from ivfixtures.probing import FOLDS, MOST_REPHRASINGS, rephrasings
 from ivfixtures.tasks import MIN_REPHRASINGS, load_tasks
 
@@ -145,6 +147,24 @@ def test_an_instruction_is_the_same_whatever_its_case_and_final_punctuation():
     one, two, other, three, last = found.groups
     assert one == two == three
     assert len({one, other, last}) == 3
+
+
+def test_fits_have_one_thread_whatever_the_process_has(monkeypatch):
+    texts = {task: tuple(f"{task} in way {i}" for i in range(12)) for task in ("a", "b")}
+    tasks = {n: SimpleNamespace(name=n, rephrasings=some) for n, some in texts.items()}
+    streams = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
+    seen = []
+
+    def counting(stream):
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+        return 1
+
+    monkeypatch.setattr(probing, "dimensions", counting)
+    with threadpool_limits(limits=2):
+        probing._measured(streams, rephrasings(SimpleNamespace(tasks=tasks, seed=0)), 0)
+        after = {pool["num_threads"] for pool in threadpool_info()}
+    assert set(seen) == {1}
+    assert after == {2}
 
 
 def test_the_fewest_rephrasings_are_two_a_fold():

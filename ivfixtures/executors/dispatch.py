@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ivfixtures.executors import Executor, ExecutorError
@@ -52,7 +52,7 @@ class Dispatch:
     """Brings jobs to their end, or (detach) on their way only."""
 
     def __init__(
-        self, jobs: Jobs, executor: Executor, screen: Screen, stored: Collection[str]
+        self, jobs: Jobs, executor: Executor, screen: Screen, stored: frozenset[str]
     ) -> None:
         self.jobs, self.executor, self.screen, self._stored = jobs, executor, screen, stored
         self._running: dict[str, JobFolder] = {}
@@ -110,7 +110,7 @@ class Dispatch:
 
     def _is_under_way(self, job: JobFolder) -> bool:
         result, digest = job.result(), job.job.digest
-        if result and result.is_whole and {*result.measurements} <= {*self._stored}:
+        if result and result.is_whole and {*result.measurements} <= self._stored:
             self.jobs.results[digest] = result
             self._tell(f"job {job.job.label}: done by an earlier run")
             return True

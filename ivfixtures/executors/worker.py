@@ -170,15 +170,9 @@ def _last_error(log: Path) -> str:
 def _facts(device: str) -> dict[str, Any]:
     import torch
 
-    from ivfixtures.provenance import LIBRARIES, environment
+    from ivfixtures.origins import origin
 
-    cuda = device.startswith("cuda") and torch.cuda.is_available()
-    return {
-        "machine": platform.node(),
-        "device": torch.cuda.get_device_name(device) if cuda else platform.machine(),
-        "threads": torch.get_num_threads(),
-        **environment(LIBRARIES),
-    }
+    return {"machine": platform.node(), "threads": torch.get_num_threads(), **origin(device)}
 
 
 def _end_with_parent() -> None:
