@@ -95,7 +95,7 @@ class Ray:
         own: dict[str, Any] = {"num_cpus": os.cpu_count() or 1, "include_dashboard": False}
         try:
             ray.init(
-                address=self._address,
+                address=self._address or "local",  # not one that happens to run here
                 namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
