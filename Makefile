@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 claims: $(STAMP)
 	$(BIN)/python -m pytest claims $(EXPECT) --html=reports/claims.html --self-contained-html $(ARGS)
 
-## judge the claims on a real pretrained family: two hours on two cores without a GPU.
+## judge the claims on a real pretrained family: hours on a CPU.
 ## One prompt for all: the instruct model has a chat template, its sft and dpo were tuned without
 claims-real: smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims --family smollm2 --chat-template never \
