@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from scipy import fft
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import exhibits, head_exhibits
+from ivfixtures import exhibits, gates, head_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge
 from ivfixtures.path_views import activity as head_shares
@@ -125,7 +125,20 @@ def decide(
     return decision
 
 
-@pytest.mark.claim(CLAIM, metrics=("rr", "logit"))
+@pytest.mark.claim(
+    CLAIM,
+    metrics=("rr", "logit"),
+    asks=(
+        "behaviour",
+        gates.competence,
+        gates.linear_form,
+        "headroom",
+        gates.headroom(SMALLEST_HEADROOM),
+        gates.order(2),
+        "sweeps",
+        "paths",
+    ),
+)
 def test_active_layers(cell: Cell) -> None:
     """The layers of the top tuples are more active than the rest."""
     cell.require_competence()

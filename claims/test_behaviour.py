@@ -41,7 +41,7 @@ def decide(valid: Bool[np.ndarray, " sample"]) -> Decision:
     return judge([share], samples=len(valid))
 
 
-@pytest.mark.claim(CLAIM, metrics=("ia",))
+@pytest.mark.claim(CLAIM, metrics=("ia",), asks=("behaviour on every task",))
 def test_behaviour(cell: Cell) -> None:
     """The checkpoint follows the task's instruction.
 

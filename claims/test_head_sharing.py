@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Float
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import head_exhibits
+from ivfixtures import gates, head_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge
 from ivfixtures.path_views import activity
@@ -77,7 +77,9 @@ def decide(
     return judge([difference], samples=len(own))
 
 
-@pytest.mark.claim(CLAIM, per="pair")
+@pytest.mark.claim(
+    CLAIM, per="pair", asks=("behaviour", gates.competence, gates.linear_form, "paths")
+)
 def test_head_sharing(cell: Cell) -> None:
     """Contrastive tasks share their active heads in early layers, not in late ones."""
     cell.require_competence()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import probing, probing_exhibits
+from ivfixtures import gates, probing, probing_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge
 from ivmethods.probes import OneAgainstRest, accuracy, lead
@@ -87,7 +87,7 @@ def decide(
     return judge(criteria, samples=len(found.own) + len(found.others))
 
 
-@pytest.mark.claim(CLAIM)
+@pytest.mark.claim(CLAIM, asks=("behaviour", gates.rephrasings, "probes"))
 def test_linear_separability(cell: Cell) -> None:
     """T_inst residuals of rephrased instructions are linearly separable by task.
 

@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Bool, Float
 
 from ivevidence.records import Claim, Criterion, Decision
-from ivfixtures import exhibits, published_exhibits
+from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
@@ -171,7 +171,20 @@ def decide(
     return judge(criteria, samples=len(rr_gap))
 
 
-@pytest.mark.claim(CLAIM, metrics=("rr",))
+@pytest.mark.claim(
+    CLAIM,
+    metrics=("rr",),
+    asks=(
+        "behaviour",
+        gates.competence,
+        "runs",
+        gates.headroom(SMALLEST_HEADROOM),
+        "sweeps",
+        "controls",
+        "all layers",
+        "released sweep",
+    ),
+)
 def test_localization(cell: Cell) -> None:
     """T_inst's residual at few layers carries the instruction."""
     cell.require_competence()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from claims import test_linear_separability as linear_separability
 from claims import test_superadditivity as superadditivity
 from ivevidence.records import Claim, Decision
-from ivfixtures import probing, stage_exhibits
+from ivfixtures import gates, probing, stage_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, judge_all
 from ivfixtures.stages import kept_tuples, lacking, measure_in_turn, stages
@@ -20,6 +20,13 @@ SMALLEST_HEADROOM = superadditivity.SMALLEST_HEADROOM
 SMALLEST_DIFFERENCE = 0.10
 COMPARED = ("base", "sft", "dpo")
 RIVALS = (("base", "sft"), ("base", "dpo"))
+OF_SWEEPS = (
+    gates.order(2),
+    gates.competence,
+    "headroom",
+    gates.headroom(SMALLEST_HEADROOM),
+    "sweeps",
+)
 
 CLAIM = Claim(
     name="stages",
@@ -91,7 +98,16 @@ def decide(
     return judge(criteria, samples=sweeps.samples)
 
 
-@pytest.mark.claim(CLAIM, per="family", metrics=("resemblance", "superadditivity", "separability"))
+@pytest.mark.claim(
+    CLAIM,
+    per="family",
+    metrics=("resemblance", "superadditivity", "separability"),
+    asks={
+        "resemblance": ("behaviour", gates.stages(*COMPARED), *OF_SWEEPS),
+        "superadditivity": ("behaviour", gates.stages(), *OF_SWEEPS, "runs"),
+        "separability": ("behaviour", gates.stages(), gates.rephrasings, "probes"),
+    },
+)
 def test_stages(cell: Cell) -> None:
     """Post-training refines instruction vectors and does not change their nature."""
     resembles = cell.subject.metric == "resemblance"

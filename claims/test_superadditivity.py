@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Bool, Float
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import exhibits, published_exhibits
+from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
@@ -146,7 +146,20 @@ def judge_cell(
     return chosen, decision
 
 
-@pytest.mark.claim(CLAIM, metrics=("rr", "logit"))
+@pytest.mark.claim(
+    CLAIM,
+    metrics=("rr", "logit"),
+    asks=(
+        "behaviour",
+        gates.competence,
+        "runs",
+        gates.headroom(SMALLEST_HEADROOM),
+        gates.order(2),
+        "sweeps",
+        "controls",
+        "released sweep",
+    ),
+)
 def test_superadditivity(cell: Cell) -> None:
     """Two layers together have more effect than the sum of each alone."""
     cell.require_competence()

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Bool, Float
 
 from ivevidence.records import Claim, Decision
-from ivfixtures import path_exhibits
+from ivfixtures import gates, path_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge
 from ivfixtures.path_views import path_counts
@@ -96,7 +96,11 @@ def decide(
     return judge(criteria, samples=len(own))
 
 
-@pytest.mark.claim(CLAIM, metrics=("count", "share"))
+@pytest.mark.claim(
+    CLAIM,
+    metrics=("count", "share"),
+    asks=("behaviour", gates.competence, gates.linear_form, "paths", "released paths"),
+)
 def test_tinst_path_dominance(cell: Cell) -> None:
     """T_inst has more high-ranking paths than the tokens around and after it."""
     cell.require_competence()

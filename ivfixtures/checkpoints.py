@@ -6,11 +6,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ivfixtures.adapters import adapter_files
 from ivfixtures.hub import download
-from ivfixtures.loading import load_model, load_skeleton, load_tokenizer
+from ivfixtures.loading import load_config, load_model, load_skeleton, load_tokenizer
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
 from ivfixtures.weights import (
     CheckpointError,
@@ -19,6 +19,7 @@ from ivfixtures.weights import (
     folder_files,
     gguf_files,
     has_tokenizer,
+    parameter_count,
     tokenizer_files,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "CheckpointError",
     "Digests",
     "Loaded",
+    "config",
     "digests",
     "expand",
     "families",
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "members",
     "names",
+    "parameters",
     "release",
     "resolve",
     "skeleton",
@@ -91,6 +94,26 @@ def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     return load_tokenizer(_folder(checkpoint), checkpoint.gguf)
 
 
+@functools.cache
+def config(checkpoint: Checkpoint) -> PreTrainedConfig:
+    """Return the configuration of a checkpoint's language model.
+
+    Raises: CheckpointError.
+    """
+    return load_config(_folder(checkpoint), checkpoint.gguf).get_text_config()
+
+
+@functools.cache
+def parameters(checkpoint: Checkpoint) -> int:
+    """Return how many numbers a checkpoint's weights are; only headers of its files are read.
+
+    Raises: CheckpointError.
+    """
+    if checkpoint.remote:
+        return skeleton(checkpoint).num_parameters()
+    return parameter_count(_base_files(checkpoint).weights)
+
+
 def load(checkpoint: Checkpoint, *, device: str = "cpu", dtype: str = "float32") -> Loaded:
     """Load a checkpoint, once per process, device and dtype; of a remote one, all but its weights.
 
@@ -133,10 +156,14 @@ def _folder(checkpoint: Checkpoint) -> Path:
 
 
 def _files(checkpoint: Checkpoint) -> Files:
-    folder = _folder(checkpoint)
-    base = gguf_files(folder / checkpoint.gguf) if checkpoint.gguf else folder_files(folder)
+    base = _base_files(checkpoint)
     if not checkpoint.adapter:
         return base
     adapter = Path(checkpoint.adapter)
     own = tokenizer_files(adapter) if has_tokenizer(adapter) else base.tokenizer
     return Files((*base.weights, *adapter_files(adapter)), own)
+
+
+def _base_files(checkpoint: Checkpoint) -> Files:
+    folder = _folder(checkpoint)
+    return gguf_files(folder / checkpoint.gguf) if checkpoint.gguf else folder_files(folder)

@@ -142,6 +142,12 @@ def declare(parser: pytest.Parser) -> None:
         metavar="I/N",
         help="judge the I-th of N parts; a checkpoint is never split",
     )
+    add(
+        "--plan",
+        action="store_true",
+        help="print which measurements the selected cells need, which are in the store and what "
+        "the others cost at most; judge nothing (with -v: each of them)",
+    )
     _declare_executors(parser)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_html.basereport import BaseReport
 
 from ivevidence import Measurement, Store, digest_json
 from ivevidence.store import Computed
@@ -76,10 +75,10 @@ class Executing:
         broken = session.testsfailed and not option.continue_on_collection_errors
         if broken or option.collectonly or executor is None:
             return None
-        from ivfixtures.executors.planning import plan
+        from ivfixtures.executors.planning import waves
 
         try:
-            self._jobs = Jobs(plan(session.items, self._run))
+            self._jobs = Jobs(waves(session.items, self._run))
             self._job_of = {cell: job for job in self._jobs.every for cell in job.job.cells}
             if not self._jobs.every:
                 return None
@@ -135,10 +134,7 @@ class Executing:
 
     def _left(self, jobs: int) -> bool:
         """End without verdicts and report."""
-        for plugin in self.config.pluginmanager.get_plugins():
-            if isinstance(plugin, BaseReport):
-                self.config.pluginmanager.unregister(plugin)
-        self._run.detached = True
+        self._run.end_unjudged()
         self._run.screen.line(
             f"{jobs} jobs are left to themselves; the same command without --detach waits for them "
             "and judges"

@@ -1,4 +1,4 @@
-"""Headers of GGUF files: how large a whole file is, by what it says of its tensors.
+"""Headers of GGUF files: how large a whole file is, and how many numbers it holds.
 
 transformers' own reader takes up to half a minute for a large vocabulary; this one skips values.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,39 +24,58 @@ def whole_size(path: Path) -> int:
     Sizes are those of the package gguf: without it, of formats unknown to it, they count as 0.
     Raises: ValueError, the header is damaged or cut short; OSError, the file cannot be read.
     """
+    header, sizes, end = _read(path), _block_sizes(), 0
+    for tensor in header.tensors:
+        block, size = sizes.get(tensor.kind, (1, 0))
+        end = max(end, tensor.offset + tensor.numbers // block * size)
+    return -(-header.at // header.alignment) * header.alignment + end if end else header.at
+
+
+def parameter_count(path: Path) -> int:
+    """Return how many numbers the tensors of a GGUF file are.
+
+    Raises: as `whole_size`.
+    """
+    return sum(tensor.numbers for tensor in _read(path).tensors)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    numbers: int
+    kind: int
+    offset: int
+
+
+def _read(path: Path) -> _Header:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            return _Header(data).whole_size()
+            return _Header(data)
         except (struct.error, OverflowError, RecursionError):
             raise ValueError("cut short, or not what its lengths say") from None
 
 
 class _Header:
-    """A reading position in a file's header."""
+    """What a file's header says of its tensors; `at`: where it ends."""
 
     def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.at = data, 4
+        self.data, self.at, self.alignment = data, 4, _ALIGNMENT
         # Of either byte order, the version is a small number.
         self.order = "<" if struct.unpack_from("<I", data, 4)[0] < 2**16 else ">"
         if (version := self.number("I")) not in (2, 3):
             raise ValueError(f"of version {version}, not 2 or 3")
-
-    def whole_size(self) -> int:
-        alignment = _ALIGNMENT
         tensors, values = self.number("Q"), self.number("Q")
         for _ in range(values):
             key, kind = self.text(), self.number("I")
             if key == b"general.alignment" and kind == _UINT32:
-                alignment = self.number("I") or _ALIGNMENT
+                self.alignment = self.number("I") or _ALIGNMENT
             else:
                 self.skip(kind)
-        sizes, end = _block_sizes(), 0
-        for _ in range(tensors):
-            self.text()
-            shape = [self.number("Q") for _ in range(self.number("I"))]
-            block, size = sizes.get(self.number("I"), (1, 0))
-            end = max(end, self.number("Q") + math.prod(shape) // block * size)
-        return -(-self.at // alignment) * alignment + end if end else self.at
+        self.tensors = [self.tensor() for _ in range(tensors)]
+
+    def tensor(self) -> _Tensor:
+        self.text()
+        shape = [self.number("Q") for _ in range(self.number("I"))]
+        return _Tensor(math.prod(shape), self.number("I"), self.number("Q"))
 
     def number(self, kind: str) -> int:
         (value,) = struct.unpack_from(self.order + kind, self.data, self.at)

@@ -15,6 +15,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -73,8 +74,8 @@ def load_skeleton(folder: Path, hub_id: str) -> PreTrainedModel:
 
     Raises: CheckpointError if its configuration is damaged.
     """
+    config = load_config(folder, None)
     with _reading(folder, None), torch.device("meta"):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.name_or_path = hub_id
     skeleton: PreTrainedModel = model.eval()
@@ -86,11 +87,22 @@ def load_tokenizer(folder: Path, gguf: str | None) -> PreTrainedTokenizerBase:
 
     Raises: CheckpointError if its files are damaged.
     """
-    options = {"gguf_file": gguf} if gguf else {}
     with _reading(folder, gguf):
-        return AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, **options
-        )
+        return AutoTokenizer.from_pretrained(folder, **_local(gguf))
+
+
+def load_config(folder: Path, gguf: str | None) -> PreTrainedConfig:
+    """Load a checkpoint's configuration.
+
+    Raises: CheckpointError if it is damaged.
+    """
+    with _reading(folder, gguf):
+        return AutoConfig.from_pretrained(folder, **_local(gguf))
+
+
+def _local(gguf: str | None) -> dict[str, Any]:
+    options = {"gguf_file": gguf} if gguf else {}
+    return {"local_files_only": True, "trust_remote_code": False, **options}
 
 
 def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:

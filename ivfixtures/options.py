@@ -29,7 +29,7 @@ class Options:
     anyone. chat_template: one of CHAT_MODES; system_prompt: of the chats, None for the template's.
     device: `auto` spreads a model over all devices. remote: all checkpoints run on NDIF, and device
     and dtype say so. memory_budget: bytes of one forward pass, None for what is free then.
-    elsewhere: an executor measures, so that device and weights are not looked at here.
+    elsewhere: an executor measures, or nobody: device and weights are not looked at here.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -101,7 +101,7 @@ def read_options(config: pytest.Config) -> Options:
     try:
         folder = Path(get("--tasks")) if get("--tasks") else None
         device, dtype, remote = get("--device"), get("--dtype"), get("--remote")
-        elsewhere = get("--executor") != EXECUTORS[0]
+        elsewhere = get("--executor") != EXECUTORS[0] or get("--plan")
         checkpoints, families = _chosen(get("--checkpoint"), get("--family"))
         if remote:
             checkpoints = tuple(map(on_ndif, checkpoints))

@@ -63,9 +63,14 @@ class Outputs:
 
         What cannot be written is remembered, and pytest-html does not say that it was.
         """
-        for plugin in config.pluginmanager.get_plugins():
-            if isinstance(plugin, BaseReport):
-                plugin._write_report = partial(self._write_report, config, plugin)
+        for plugin in _reports(config):
+            plugin._write_report = partial(self._write_report, config, plugin)
+
+    def leave_none(self, config: pytest.Config) -> None:
+        """Write no files: nothing is judged."""
+        self.report = self.evidence = self.expectations = None
+        for plugin in _reports(config):
+            config.pluginmanager.unregister(plugin)
 
     def _write_report(self, config: pytest.Config, plugin: BaseReport, page: str) -> None:
         path = plugin._report_path
@@ -81,6 +86,11 @@ class Outputs:
             return False
         self.written.add(str(path))
         return True
+
+
+def _reports(config: pytest.Config) -> list[BaseReport]:
+    every = config.pluginmanager.get_plugins()
+    return [plugin for plugin in every if isinstance(plugin, BaseReport)]
 
 
 def _write_expectations(path: Path, run: Run) -> None:

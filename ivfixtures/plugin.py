@@ -43,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; where claims are judged, check the options and ask for a report."""
     config.addinivalue_line(
         "markers",
-        "claim(record, metrics=(None,), per='checkpoint'): a claim of a paper, judged per "
-        "checkpoint, pair, family or published",
+        "claim(record, metrics=(None,), per='checkpoint', asks=None): a claim of a paper, judged "
+        "per checkpoint, pair, family or published; asks: what it measures, for the plan",
     )
     named = _named_claims(config)
     if not named:
@@ -58,6 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # Wrong options are reported here, before anything is collected.
     run = Run(config, measures=not all(name.startswith(PUBLISHED_FILES) for name in named))
     config.pluginmanager.register(run, RUN_NAME)
+    if config.option.plan:
+        from ivfixtures.plan import Planning
+
+        config.pluginmanager.register(Planning(config, run))
+        return
     executing = Executing(config, run)
     if executing.is_needed:
         config.pluginmanager.register(executing)

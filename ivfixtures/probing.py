@@ -138,7 +138,7 @@ def probes(bench: Bench) -> Probes:
     some, seed = rephrasings(bench.options), bench.options.seed
 
     def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        recorded = _residuals(bench, some.texts)
+        recorded = residuals(bench, some.texts)
         bench.progress(f"{bench.checkpoint.name}: probing {len(some.texts)} rephrasings")
         arrays, info = _measured(recorded.arrays["streams"], some, seed)
         return arrays, {**info, "tokens": recorded.info["tokens"]}
@@ -165,7 +165,7 @@ def probes(bench: Bench) -> Probes:
     )
 
 
-def _residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
+def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
     """The layer-0 input and the residuals after every block, at T_inst of each text."""
 
     def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -45,7 +45,8 @@ class Run:
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
         self.missing: list[str] = []  # entries of --expect without a cell
-        self.stopped = self.detached = False  # detached: its jobs run on, nothing is judged
+        self.stopped = False
+        self.judges = True  # unless all there is to see is what is planned, or submitted
         self.screen: Screen = Terminal(config)
         options = self.options if measures else None
         self.outputs = Outputs(config)
@@ -76,6 +77,11 @@ class Run:
     def show(self, line: str) -> None:
         """Show progress of long work in place, on a terminal only."""
         self.screen.passing(line)
+
+    def end_unjudged(self) -> None:
+        """Have the run end without verdicts and files."""
+        self.judges = False
+        self.outputs.leave_none(self.config)
 
     def pytest_report_header(self) -> list[str]:
         """Say what will be judged, and which files of a task folder are passed over."""
@@ -177,7 +183,7 @@ class Run:
         if not _is_worker(self.config):
             may_miss = self.config.getoption("--expect-missing")
             failed = not self.judged or (self.missing and not may_miss) or self.outputs.unwritten
-            if exitstatus == pytest.ExitCode.OK and failed and not self.detached:
+            if exitstatus == pytest.ExitCode.OK and failed and self.judges:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return result
 

@@ -15,14 +15,14 @@ POST_TRAINED = ("sft", "dpo", "instruct")
 
 
 def stages(cell: Cell) -> dict[str, Cell]:
-    """The parts of a family's cell by stage, in stage order.
+    """The parts of a family's cell by stage, in stage order; of unknown ones the last.
 
     Raises: ValueError if two checkpoints stand at the same stage.
     """
     found: dict[str, Cell] = {}
     for part in cell.parts:
         stage = part.bench.checkpoint.stage
-        if stage in found:
+        if stage in found and stage in (BASE, *POST_TRAINED):
             names = f"{found[stage].bench.checkpoint.name}, {part.bench.checkpoint.name}"
             raise ValueError(
                 f"checkpoints at stage {stage}={names}, but should be one [{cell.subject.name}]; "

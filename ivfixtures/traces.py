@@ -68,6 +68,12 @@ def sub_position(bench: Bench) -> int | None:
     return None if sub is None else bench.position_of(sub)
 
 
+def first_start(bench: Bench) -> int:
+    """Position before T_inst, or before the sub-instruction's end: paths start there and after."""
+    sub = sub_position(bench)
+    return max(0, (bench.samples()[0].t_inst if sub is None else sub) - 1)
+
+
 def attributed(bench: Bench) -> Attributed:
     """What each input token contributes to the answer's logit through all paths together.
 
@@ -104,9 +110,7 @@ def traced(bench: Bench, k: int, semantics: Semantics = "equation") -> Tracing:
         CheckpointRefusedError: the linear form is not complete.
     """
     attributed(bench)
-    options, samples = bench.options, bench.samples()
-    t_inst, sub = samples[0].t_inst, sub_position(bench)
-    first = max(0, (t_inst if sub is None else sub) - 1)
+    options, samples, first = bench.options, bench.samples(), first_start(bench)
     granularity = "merged" if semantics == "released" else options.path_granularity
     parameters = {
         "k": k,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from ivfixtures import gguf_header
 from ivfixtures.errors import error_line
 from ivfixtures.file_digests import file_digest
-from ivfixtures.gguf_header import whole_size
 
 ADAPTER_CONFIG = "adapter_config.json"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -94,7 +95,7 @@ def gguf_files(path: Path) -> Files:
             magic = file.read(4)
         if magic != b"GGUF":
             raise problem("first bytes", repr(magic), "b'GGUF'", path, remedy)
-        size, whole = path.stat().st_size, whole_size(path)
+        size, whole = path.stat().st_size, gguf_header.whole_size(path)
     except CheckpointError:
         raise
     except OSError as error:
@@ -122,6 +123,19 @@ def digest(files: Iterable[Path]) -> str:
         _check_blob(path, content)
         total.update(f"{content}  {path.name}\n".encode())
     return total.hexdigest()
+
+
+def parameter_count(files: Iterable[Path]) -> int:
+    """Return how many numbers the tensors of checked files of weights are, by their headers."""
+    total = 0
+    for path in files:
+        if path.suffix == ".gguf":
+            total += gguf_header.parameter_count(path)
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as file:
+                names = file.keys()  # which cannot be gone through itself
+                total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    return total
 
 
 def check_header(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Executors: the same evidence whoever measures, and one line for what goes wrong."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import warnings
 from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +120,19 @@ def test_evidence_is_the_same_whoever_measures(judge, here, pytester):
     assert evidence_in(pytester.path) == alone
     assert len(here.ran) == 1
     assert "done, " in printed(result)
+
+
+def test_a_store_at_a_url_is_filled_and_the_jobs_lie_beside_the_run(judge, here, pytester):
+    judge("--measure-anyway")
+    alone, *_ = evidence_in(pytester.path)
+    cleared(pytester.path)
+    url = f"memory://{pytester.path.name}/store"
+    judge("--measure-anyway", *AWAY, "--store", url)
+    assert evidence_in(pytester.path)[0] == alone
+    assert not list((pytester.path / ".ivclaims").glob("*"))
+    assert len(list((pytester.path / ".ivclaims-jobs").glob("*/result.json"))) == 1
+    judge("--measure-anyway", *AWAY, "--store", url)
+    assert len(here.ran) == 1
 
 
 def test_the_controller_loads_no_weights(judge, here, pytester, monkeypatch):
@@ -270,6 +285,16 @@ def test_many_jobs_have_few_lines(tmp_path, monkeypatch):
     Dispatch(jobs, Quick(), screen, ()).run()
     assert len(jobs.results) == 100
     assert len(screen.lines) <= 2
+
+
+def test_of_thousands_under_way_only_a_few_are_asked_what_they_do(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(JobFolder, "progress", lambda job: asked.append(job) or {})
+    jobs = jobs_in(tmp_path, 200)
+    dispatch = Dispatch(jobs, Here(), Lines(), ())
+    dispatch._running = {job.job.digest: job for job in jobs.every}
+    dispatch._show()
+    assert len(asked) == 40
 
 
 def test_a_job_that_runs_already_is_waited_for(tmp_path):
@@ -507,6 +532,73 @@ def test_all_cells_of_the_embedded_families_are_the_same(tmp_path_factory, execu
     assert found[executor] == found["inprocess"]
     assert len(found[executor][0]) > 100
     assert not found[executor][1]
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A submitit that keeps what is submitted, an array a list, and the arrays they wait for."""
+    slurm = pytest.importorskip("ivfixtures.executors.slurm")
+    found = SimpleNamespace(arrays=[], waited=[], full_after=None)
+
+    class Recording:
+        def __init__(self, *_, **__):
+            pass
+
+        def update_parameters(self, *, slurm_dependency="", **_):
+            found.waited.append(slurm_dependency)
+
+        @contextlib.contextmanager
+        def batch(self):
+            if len(found.arrays) == found.full_after:
+                raise RuntimeError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+            found.arrays.append([])
+            yield
+
+        def submit(self, _task, path):
+            found.arrays[-1].append(path)
+            number = f"{len(found.arrays)}_{len(found.arrays[-1]) - 1}"
+            return SimpleNamespace(job_id=number, done=lambda: False)
+
+    monkeypatch.setattr(slurm.submitit, "AutoExecutor", Recording)
+    monkeypatch.setattr(slurm, "MOST_IN_ARRAY", 3)
+    found.slurm = slurm.Slurm(["cluster=local"])
+    return found
+
+
+def prepared(folder, number):
+    jobs = jobs_in(folder, number).every
+    for job in jobs:
+        job.prepare()
+    return jobs
+
+
+@needs_submitit
+def test_more_jobs_than_an_array_may_have_are_several_arrays(cluster, tmp_path):
+    first, second = prepared(tmp_path, 7), prepared(tmp_path / "second", 2)
+    cluster.slurm.submit(first)
+    cluster.slurm.submit(second)
+    assert [len(array) for array in cluster.arrays] == [3, 3, 1, 2]
+    assert [path for array in cluster.arrays[:3] for path in array] == [str(j.path) for j in first]
+    assert cluster.waited == ["", "afterany:1:2:3"]
+    assert first[4].handle()["id"] == "2_1"
+
+
+@needs_submitit
+def test_what_was_submitted_before_an_array_was_refused_is_known(cluster, tmp_path):
+    cluster.full_after, jobs = 1, prepared(tmp_path, 5)
+    with pytest.raises(ExecutorError, match=r"sbatch=.*QOSMaxSubmitJob.*, but should be ready"):
+        cluster.slurm.submit(jobs)
+    assert list(cluster.slurm._jobs) == [job.job.digest for job in jobs[:3]]
+
+
+@needs_submitit
+def test_many_tasks_are_not_looked_at_at_every_call(cluster, tmp_path, monkeypatch):
+    asked, jobs = [], prepared(tmp_path, 20)
+    monkeypatch.setattr(JobFolder, "result", lambda job: asked.append(job))
+    cluster.slurm.submit(jobs)
+    for _ in range(5):
+        cluster.slurm.poll()
+    assert len(asked) == 20
 
 
 @needs_submitit

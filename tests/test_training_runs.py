@@ -80,6 +80,18 @@ def test_a_run_is_judged_and_becomes_a_history(run, tasks, pytester):
     assert len(history.traces) == 2
 
 
+def test_a_run_has_no_stages_to_compare(run, tasks, pytester):
+    pytester.runpytest_inprocess(
+        *("--pyargs", "claims.test_stages", "--checkpoint", str(run), "--tasks", str(tasks)),
+        *("--samples", "8", "-p", "no:cacheprovider", "-k", "adj_ant"),
+    )
+    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    assert not evidence.errors
+    assert {cell.decision.verdict for cell in evidence.cells} == {"not_applicable"}
+    for cell in evidence.cells:
+        assert cell.decision.reason.startswith("stages=unknown, but base")
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """A hub whose one checkpoint has these branches and tags; what was asked for is kept."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ivfixtures.executors import Executor, ExecutorError
 from ivfixtures.executors.jobs import JobFolder, Result
@@ -148,7 +149,8 @@ class Dispatch:
 
     def _show(self) -> None:
         news = []
-        for digest, job in self._running.items():
+        # With thousands under way, to read what each says would take longer than to wait.
+        for digest, job in islice(self._running.items(), MOST_TOLD):
             if found := job.progress():
                 if digest not in self._started:
                     self._started.add(digest)

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 AWAY_FROM_STORE = ".ivclaims-jobs"
 
 
-def plan(items: Sequence[pytest.Item], run: Run) -> list[list[JobFolder]]:
+def waves(items: Sequence[pytest.Item], run: Run) -> list[list[JobFolder]]:
     """The jobs of the cells, in waves: those of the second look at what the first measured.
 
     A job of the first wave has all cells that are about one checkpoint alone, one of the second
     those about several that end with the same one (`Subject.group`). Cells on published numbers
     are in none.
     """
-    waves: list[dict[str, list[pytest.Item]]] = [{}, {}]
+    groups: list[dict[str, list[pytest.Item]]] = [{}, {}]
     for item in items:
         if subject := subject_of(item):
-            wave = waves[len(subject.checkpoints) > 1]
+            wave = groups[len(subject.checkpoints) > 1]
             wave.setdefault(subject.group, []).append(item)
     root = _root(run)
-    found = [[_job(label, of, run) for label, of in wave.items()] for wave in waves]
+    found = [[_job(label, of, run) for label, of in wave.items()] for wave in groups]
     return [[JobFolder(root / job.digest, job) for job in wave] for wave in found if wave]
 
 

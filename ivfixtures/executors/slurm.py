@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ OTHERS = ("cluster", "time")
 CLUSTERS = ("slurm", "local")
 A_DAY = 24 * 60  # minutes: submitit's own default is five of them
 FOLDER = "submitit"
+MOST_IN_ARRAY = 1000  # Slurm's own limit, unless a cluster sets another
+A_JOBS_PAUSE = 0.005  # seconds between two looks at all tasks, for each of them
 
 
 class Task(submitit.helpers.Checkpointable):
@@ -78,13 +81,13 @@ class Slurm:
                 error_line(absent[0], "missing", "a command on the PATH", "Slurm", remedy)
             )
         self._jobs: dict[str, tuple[JobFolder, Any]] = {}
-        self._waves: list[str] = []
+        self._polled = 0.0
 
     def start(self, jobs: int) -> None:
         """Nothing has to be reached before something is submitted."""
 
     def submit(self, jobs: Sequence[JobFolder]) -> None:
-        """Submit jobs as an array that starts when the arrays before it have ended."""
+        """Submit jobs as arrays that start when those of earlier calls have ended."""
         folder = jobs[0].path.parent / FOLDER
         ids = {str(job.job_id).partition("_")[0] for _, job in self._jobs.values()}
         after = {"slurm_dependency": f"afterany:{':'.join(sorted(ids))}"} if ids else {}
@@ -94,18 +97,16 @@ class Slurm:
             if name in self._parameters
         }
         rest = {name: v for name, v in self._parameters.items() if name not in retries}
-        try:
-            with redirect_stderr(io.StringIO()):
-                executor = submitit.AutoExecutor(folder, cluster=self._cluster, **retries)
-                executor.update_parameters(**rest, **after)
-                with executor.batch():
-                    found = [executor.submit(Task(), str(job.path)) for job in jobs]
-        except Exception as error:  # sbatch's own, and submitit's of many kinds
-            said = getattr(error, "stderr", None) or error
-            raise _wrong("sbatch", one_line(Exception(said)), "ready to take jobs") from None
-        for job, task in zip(jobs, found, strict=True):
-            job.submitted({"executor": "slurm", "cluster": self._cluster, "id": task.job_id})
-            self._jobs[job.job.digest] = (job, task)
+        with _told():
+            executor = submitit.AutoExecutor(folder, cluster=self._cluster, **retries)
+            executor.update_parameters(**rest, **after)
+        for start in range(0, len(jobs), MOST_IN_ARRAY):
+            some = jobs[start : start + MOST_IN_ARRAY]
+            with _told(), executor.batch():
+                found = [executor.submit(Task(), str(job.path)) for job in some]
+            for job, task in zip(some, found, strict=True):
+                job.submitted({"executor": "slurm", "cluster": self._cluster, "id": task.job_id})
+                self._jobs[job.job.digest] = (job, task)
 
     def adopt(self, job: JobFolder) -> bool:
         """Whether an earlier run's task still waits or runs."""
@@ -120,8 +121,10 @@ class Slurm:
         return True
 
     def poll(self) -> dict[str, str]:
-        """Note which tasks ended."""
-        ended = {}
+        """Note which tasks ended; with many, not at every call, for the file system's sake."""
+        if time.monotonic() - self._polled < len(self._jobs) * A_JOBS_PAUSE:
+            return {}
+        self._polled, ended = time.monotonic(), {}
         for digest, (job, task) in list(self._jobs.items()):
             if job.result() or task.done():
                 ended[digest] = "" if job.result() else _why(task)
@@ -157,6 +160,17 @@ class _Local(submitit.LocalJob[None]):
         """Interrupt it."""
         with contextlib.suppress(OSError):
             os.kill(int(self.job_id), 2)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Keep submitit quiet, and turn what it raises into one line."""
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    except Exception as error:  # sbatch's own, and submitit's of many kinds
+        said = getattr(error, "stderr", None) or error
+        raise _wrong("sbatch", one_line(Exception(said)), "ready to take jobs") from None
 
 
 def _pair(text: str) -> tuple[str, str]:
