@@ -518,20 +518,28 @@ def test_what_is_detached_is_picked_up(start, run, tmp_path):
     assert len(made) == len({*made}) == len(evidence_in(tmp_path)[2]) // 2
 
 
+def all_cells(folder, *options):
+    """Evidence of all cells of the embedded families."""
+    words = ("-p", "no:cacheprovider", "-o", "addopts=", "--pyargs", "claims")
+    command = [sys.executable, "-m", "pytest", *words, *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    return evidence_in(folder)
+
+
+@pytest.fixture(scope="module")
+def every_cell(tmp_path_factory):
+    """That of a process that measures itself."""
+    return all_cells(tmp_path_factory.mktemp("inprocess"))
+
+
 @pytest.mark.slow
 @executors
-def test_all_cells_of_the_embedded_families_are_the_same(tmp_path_factory, executor):
-    found = {}
-    for name, options in {"inprocess": (), executor: ELSEWHERE[executor]}.items():
-        folder = tmp_path_factory.mktemp(name)
-        words = ("-p", "no:cacheprovider", "-o", "addopts=", "--pyargs", "claims")
-        command = [sys.executable, "-m", "pytest", *words, *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
-        found[name] = evidence_in(folder)
-    assert found[executor] == found["inprocess"]
-    assert len(found[executor][0]) > 100
-    assert not found[executor][1]
+def test_all_cells_of_the_embedded_families_are_the_same(every_cell, tmp_path, executor):
+    found = all_cells(tmp_path, *ELSEWHERE[executor])
+    assert found == every_cell
+    assert len(found[0]) > 100
+    assert not found[1]
 
 
 @pytest.fixture
