@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import large_plan
 from claims import test_localization as localization
+from ivevidence import Store
 from ivfixtures import asks, checkpoints, gates, gguf_header, plan
 from ivfixtures.checkpoints import CheckpointError
 from ivfixtures.plan_text import Plan, Planned, lines, prefixed
@@ -156,6 +157,30 @@ def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(
     missing = methods(planned(*options, only=only), "missing")
     assert ("adj_ant", "sweep contrast paper") in missing
     assert ("adj_ant", "runs") not in missing
+
+
+def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(
+    planned, judge, monkeypatch
+):
+    only, options = ["claims.test_localization", "claims.test_superadditivity"], ("-k", "adj_ant")
+    judge("--measure-anyway", *options, only=only)
+    wanted, read, state, load = [], [], plan.PlanStore.state, Store._load
+
+    def asking(store, want):
+        wanted.append(want.method)
+        return state(store, want)
+
+    def reading(store, digest, **rest):
+        found = load(store, digest, **rest)
+        read.append(found.key["method"])
+        return found
+
+    monkeypatch.setattr(plan.PlanStore, "state", asking)
+    monkeypatch.setattr(Store, "_load", reading)
+    found = planned("--measure-anyway", *options, only=only)
+    assert len(wanted) == len(found.planned)
+    # What a gate looks at, and what the keys of others depend on.
+    assert sorted(read) == ["behaviour", "checks", "no-op paper", "no-op released"]
 
 
 def test_a_checkpoint_that_cannot_be_read_is_told_and_the_rest_is_planned(
