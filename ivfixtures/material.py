@@ -11,9 +11,8 @@ from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
 from ivmethods.memory import free_bytes
-from ivmethods.model import network, wrap
+from ivmethods.model import network, skeleton_handle, wrap
 from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
-from ivmethods.structure import block_list, unembedding
 
 NEUTRAL_SENTENCES = 4
 _REMOTE = (
@@ -140,13 +139,7 @@ class Material:
 
 @cache
 def _unloaded(checkpoint: Checkpoint) -> TransformersModel:
-    model = skeleton(checkpoint)
-    parts = {block_list(model): "blocks", unembedding(model): "unembed"}
-    handle = TransformersModel(
-        model, tokenizer=tokenizer(checkpoint), rename=parts, device=model.device
-    )
-    handle.remote = False
-    return handle
+    return skeleton_handle(skeleton(checkpoint), tokenizer(checkpoint))
 
 
 _in_use: dict[tuple[Checkpoint, str, str], TransformersModel] = {}

@@ -43,6 +43,9 @@ class Plan:
 def lines(plan: Plan, *, listing: bool) -> Iterator[str]:
     """The plan by checkpoint and by method, and (listing) every measurement before that."""
     every = list(plan.planned.values())
+    if not every and not plan.problems:
+        yield "the selected cells need no measurements"
+        return
     if listing:
         for one in every:
             cost = "" if one.state == "stored" else f", {prefixed(one.flop)}FLOP at most"

@@ -41,23 +41,35 @@ def wrap(
         ValueError: the model is none that residuals can be patched in (see `structure`).
     """
     refuse_other_kinds(model)
-    blocks, unembed = block_list(model), unembedding(model)
     if not remote:
-        check_stream(model, blocks)
-    # Without weights there is nothing to move to the device that a pipeline would choose.
-    kept_there: dict[str, Any] = {"device": model.device} if remote else {}
-    handle = TransformersModel(
-        model,
-        tokenizer=tokenizer,
-        revision=revision,
-        rename={blocks: "blocks", unembed: "unembed"},
-        **kept_there,
-    )
+        check_stream(model, block_list(model))
+        return _handle(model, tokenizer)
+    handle = skeleton_handle(model, tokenizer, revision=revision)
     handle.remote = remote
-    if remote:
-        with torch.no_grad(), trace(handle, torch.tensor(PROBE)):
-            streams = save([(kept(b.input), kept(residual(b.output))) for b in handle.blocks])
-        judge_stream(model, [entered for entered, _ in streams], [left for _, left in streams])
+    with torch.no_grad(), trace(handle, torch.tensor(PROBE)):
+        streams = save([(kept(b.input), kept(residual(b.output))) for b in handle.blocks])
+    judge_stream(model, [entered for entered, _ in streams], [left for _, left in streams])
+    return handle
+
+
+def skeleton_handle(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, revision: str | None = None
+) -> TransformersModel:
+    """Wrap a model without weights, which cannot be run here: only its form can be asked for.
+
+    Raises:
+        ValueError: it has no plain list of blocks, or no unembedding.
+    """
+    # Else it is moved to the device that a pipeline would choose: there is nothing to move.
+    return _handle(model, tokenizer, revision=revision, device=model.device)
+
+
+def _handle(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
+) -> TransformersModel:
+    names = {block_list(model): "blocks", unembedding(model): "unembed"}
+    handle = TransformersModel(model, tokenizer=tokenizer, rename=names, **options)
+    handle.remote = False
     return handle
 
 

@@ -159,6 +159,13 @@ def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(
     assert ("adj_ant", "runs") not in missing
 
 
+def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
+    only = ["claims.test_localization", "claims.test_superadditivity"]
+    found = planned("--measure-anyway", "-k", "adj_ant", only=only)
+    names = ["localization rr", "superadditivity logit", "superadditivity rr"]
+    assert methods(found, "open") == [("adj_ant", f"controls of {name}") for name in names]
+
+
 def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(
     planned, judge, monkeypatch
 ):
@@ -340,6 +347,11 @@ def test_tables_add_up_and_the_listing_names_each():
     assert tables[-2] == [*("all", "3", "1", "1", "1", "7.0", "T")]
     assert text[-1] == "not planned: bad: damaged"
     assert list(lines(found, listing=False)) == text[4:]
+
+
+def test_claims_on_published_numbers_need_nothing(judge):
+    result = judge("--plan", only=["claims.test_published_audit"])
+    result.stdout.fnmatch_lines(["the selected cells need no measurements"])
 
 
 # ---------------------------------------------------------------------------------------- at size
