@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks import large_plan
 from claims import test_localization as localization
 from ivevidence import Store
-from ivfixtures import asks, checkpoints, gates, gguf_header, plan
+from ivfixtures import asks, checkpoints, gates, plan
 from ivfixtures.checkpoints import CheckpointError
 from ivfixtures.plan_text import Plan, Planned, lines, prefixed
 from ivfixtures.tasks import load_tasks
@@ -298,7 +298,7 @@ def test_parameters_are_counted_from_headers(checkpoint, tmp_path):
     assert checkpoints.parameters(checkpoints.resolve(str(checkpoint))) == found.num_parameters()
     path = tmp_path / "llama.gguf"
     model, _ = write_llama(path)
-    assert gguf_header.parameter_count(path) == model.num_parameters()
+    assert checkpoints.parameters(checkpoints.resolve(str(path))) == model.num_parameters()
 
 
 def test_the_estimate_follows_samples_and_orders(planned):
