@@ -312,6 +312,22 @@ def test_the_estimate_follows_samples_and_orders(planned):
     assert pairs["behaviour"] == singles["behaviour"] > few["behaviour"]
 
 
+def test_each_task_and_checkpoint_has_its_own_costs(planned, tmp_path):
+    def flop(*options):
+        found = planned(*options, "--measure-anyway", only=["claims.test_localization"])
+        return {(one.checkpoint, one.task, one.method): one.flop for one in found.planned.values()}
+
+    other = saved("llama", tmp_path / "other", layers=2)
+    together = flop("--checkpoint", other)
+    tasks = flop("-k", "adj_ant"), flop("-k", "adj_comp")
+    for one in tasks:
+        assert one.items() < together.items()
+    adj_ant, adj_comp = (sorted(one.values()) for one in tasks)
+    assert adj_ant != adj_comp
+    assert len({one for name, *_, one in together if name == str(other)}) == 10
+    assert together[(str(other), "adj_ant", "runs")] not in adj_ant
+
+
 # ---------------------------------------------------------------------------------------- text
 
 
