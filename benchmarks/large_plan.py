@@ -123,7 +123,7 @@ class Simulated:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Do so in place of judging."""
         # Not before pytest's plugins: nnsight adds a `save` to all objects.
-        from ivfixtures.executors.planning import waves
+        from ivfixtures.executors.waves import waves
         from ivfixtures.plan import Planner
 
         run: Any = session.config.pluginmanager.get_plugin(RUN_NAME)
@@ -200,7 +200,7 @@ class Stubs:
         """Nothing is held."""
 
     def _do(self, job: JobFolder) -> None:
-        from ivfixtures.executors.planning import subject_of
+        from ivfixtures.executors.waves import subject_of
         from ivfixtures.plan import Planner
 
         if not hasattr(self._own, "planner"):

@@ -75,7 +75,7 @@ class Executing:
         broken = session.testsfailed and not option.continue_on_collection_errors
         if broken or option.collectonly or executor is None:
             return None
-        from ivfixtures.executors.planning import waves
+        from ivfixtures.executors.waves import waves
 
         try:
             self._jobs = Jobs(waves(session.items, self._run))

@@ -16,7 +16,7 @@ from ivfixtures.asks import ASKS, Asked, Tokens, Want
 from ivfixtures.bench import Bench, CheckpointRefusedError
 from ivfixtures.cells import Cell
 from ivfixtures.checkpoints import Checkpoint
-from ivfixtures.executors.planning import subject_of
+from ivfixtures.executors.waves import subject_of
 from ivfixtures.gates import Gate
 from ivfixtures.plan_text import Plan, Planned, State, lines
 from ivfixtures.run import Run
