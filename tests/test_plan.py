@@ -2,23 +2,16 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from benchmarks import large_plan
 from claims import test_localization as localization
 from ivevidence import Store
-from ivfixtures import asks, checkpoints, gates, plan
+from ivfixtures import asks, checkpoints, plan
 from ivfixtures.checkpoints import CheckpointError
-from ivfixtures.plan_text import Plan, Planned, lines, prefixed
+from ivfixtures.plan_text import lines
 from ivfixtures.tasks import load_tasks
-from ivmethods.fan_out import fan_out
-from ivmethods.sweep import sweep
-from tests.gguf_writing import write_llama
-from tests.models import random_samples, random_vectors, wrapped
 from tests.suite import printed, saved
 
 CLAIMS = [
@@ -229,78 +222,6 @@ def test_a_plan_is_made_by_one_process(judge):
     result.stderr.fnmatch_lines(["*--plan: leave out pytest-xdist [[]-n[]]; one process plans*"])
 
 
-# ---------------------------------------------------------------------------------------- gates
-
-
-def part(incompetent=False, saturation=1.0, *, order=3):
-    bench = SimpleNamespace(options=SimpleNamespace(order=order))
-    return SimpleNamespace(
-        incompetence=lambda: "a decision" if incompetent else None,
-        saturation=lambda smallest: "a decision" if saturation < smallest else None,
-        bench=bench,
-    )
-
-
-def test_a_gate_is_closed_by_any_part():
-    cell = SimpleNamespace(parts=[part(), part(incompetent=True)])
-    assert not gates.competence(cell)
-    assert gates.competence(SimpleNamespace(parts=cell.parts[:1]))
-    cell = SimpleNamespace(parts=[part(saturation=0.3), part(saturation=0.2)])
-    assert gates.headroom(0.2)(cell)
-    assert not gates.headroom(0.25)(cell)
-
-
-def test_orders_and_layouts_are_gates(checkpoint, tmp_path):
-    assert gates.order(2)(part(order=2))
-    assert not gates.order(2)(part(order=1))
-
-    def cell(folder, *, remote=False):
-        bench = SimpleNamespace(
-            checkpoint=checkpoints.resolve(str(folder)), options=SimpleNamespace(remote=remote)
-        )
-        return SimpleNamespace(benches=[bench])
-
-    assert gates.linear_form(cell(checkpoint))
-    assert not gates.linear_form(cell(checkpoint, remote=True))
-    assert not gates.linear_form(cell(saved("gptj", tmp_path / "gptj")))
-
-
-# ---------------------------------------------------------------------------------------- costs
-
-
-@settings(max_examples=15)
-@given(layers=st.integers(1, 5), order=st.integers(1, 3), length=st.integers(2, 6))
-def test_a_sweeps_cost_is_that_of_the_blocks_it_runs(layers, order, length):
-    order = min(order, layers)
-    model, samples = wrapped("olmo2", layers), random_samples([(length, 1), (length, 1)])
-    ran = 0
-
-    def count(_block, args):
-        nonlocal ran
-        ran += args[0].shape[0] * args[0].shape[1]
-
-    handles = [block._module.register_forward_pre_hook(count) for block in model.blocks]
-    try:
-        vectors = random_vectors(2, layers)
-        sweep(model, samples, vectors, order=order, memory_budget=2**30, runner=fan_out)
-    finally:
-        for handle in handles:
-            handle.remove()
-    tokens = sum(len(sample.target) for sample in samples)
-    of = SimpleNamespace(
-        layers=layers, parameters=1, tokens=SimpleNamespace(target=tokens), run=lambda n: 2.0 * n
-    )
-    assert asks.Asked.sweep(of, order) == pytest.approx(2.0 * ran / layers)
-
-
-def test_parameters_are_counted_from_headers(checkpoint, tmp_path):
-    found = checkpoints.load(checkpoints.resolve(str(checkpoint))).model
-    assert checkpoints.parameters(checkpoints.resolve(str(checkpoint))) == found.num_parameters()
-    path = tmp_path / "llama.gguf"
-    model, _ = write_llama(path)
-    assert checkpoints.parameters(checkpoints.resolve(str(path))) == model.num_parameters()
-
-
 def test_the_estimate_follows_samples_and_orders(planned):
     def flop(*options):
         found = planned(*options, "-k", "adj_ant", only=["claims.test_localization"])
@@ -328,49 +249,9 @@ def test_each_task_and_checkpoint_has_its_own_costs(planned, tmp_path):
     assert together[(str(other), "adj_ant", "runs")] not in adj_ant
 
 
-# ---------------------------------------------------------------------------------------- text
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0 "), (3, "3.0 "), (9.96, "10 "), (999.4, "999 "), (999.6, "1.0 k"), (2.34e15, "2.3 P")],
-)
-def test_numbers_have_two_digits_and_a_prefix(number, text):
-    assert prefixed(number) == text
-
-
-def test_tables_add_up_and_the_listing_names_each():
-    every = [
-        Planned("one", "adj", "runs", "stored", 4e9),
-        Planned("one", "adj", "sweep", "missing", 5e12),
-        Planned("two", "adj", "sweep", "open", 2e12),
-    ]
-    found = Plan(
-        planned={(str(i),): one for i, one in enumerate(every)},
-        cells={"one": 3, "two": 1, "bad": 2},
-        parameters={"one": 1_700_000, "two": 135_000_000},
-        problems={"bad": "damaged"},
-    )
-    text = list(lines(found, listing=True))
-    assert text[:3] == [
-        "in the store: one adj runs",
-        "to make: one adj sweep, 5.0 TFLOP at most",
-        "open: two adj sweep, 2.0 TFLOP at most",
-    ]
-    tables = [line.split() for line in text[4:]]
-    assert tables[1] == [*("one", "3", "1.7", "M", "2", "1", "1", "0", "5.0", "T")]
-    assert tables[2] == [*("two", "1", "135", "M", "1", "0", "0", "1", "2.0", "T")]
-    assert tables[-2] == [*("all", "3", "1", "1", "1", "7.0", "T")]
-    assert text[-1] == "not planned: bad: damaged"
-    assert list(lines(found, listing=False)) == text[4:]
-
-
 def test_claims_on_published_numbers_need_nothing(judge):
     result = judge("--plan", only=["claims.test_published_audit"])
     result.stdout.fnmatch_lines(["the selected cells need no measurements"])
-
-
-# ---------------------------------------------------------------------------------------- at size
 
 
 def test_a_large_plan_is_what_executors_make_and_nothing_twice(pytester, monkeypatch):
