@@ -456,7 +456,7 @@ def test_rephrasings_are_read_inside_the_chat(folder, tmp_path):
         resolve(str(folder)), load_tasks()["adj_ant"], chosen, Store(tmp_path), lambda _: None
     )
     texts = ("Name the opposite.", "State the antonym of it:")
-    found = probing._residuals(bench, texts)
+    found = probing.residuals(bench, texts)
     assert found.info["tokens"] == [".", ":"]
     for i, text in enumerate(texts):
         ids = bench.tokenizer(bench.chat.before + text, add_special_tokens=False)["input_ids"]
