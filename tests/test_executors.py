@@ -468,9 +468,17 @@ def test_two_runs_at_once_measure_once(start, tmp_path, executor):
         assert len(read_evidence(tmp_path / name / "evidence.json").cells) == 4, text
 
 
+@pytest.fixture
+def interruptible():
+    """Processes that tests start heed Ctrl-C, also where these tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
 @executors
-def test_ctrl_c_ends_what_was_submitted(start, two, tmp_path, executor):
+def test_ctrl_c_ends_what_was_submitted(start, two, tmp_path, executor, interruptible):
     process = start(*ELSEWHERE[executor], fault="slow")
     lines = []
     for line in process.stdout:
