@@ -28,9 +28,9 @@ _LINEAR_FORM = 3  # the run itself, its maps, and their way back
 class Want:
     """A measurement that a cell needs.
 
-    method: as its key names it. flop: floating-point operations, at most; those of weights with
-    activations only. find: asks the bench for it; None where which one it is depends on what others
-    find. of_checkpoint: it is the checkpoint's, whatever the task.
+    of: what it is measured with. method: as its key names it. flop: floating-point operations, at
+    most; those of weights with activations only. find: asks the bench for it; None where which one
+    it is depends on what others find. of_checkpoint: it is the checkpoint's, whatever the task.
     """
 
     of: Asked

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ivevidence import Measurement, Store, digest_json
+from ivevidence.places import one_line
 from ivevidence.store import Computed
 from ivevidence.svg import visible_text
 from ivfixtures.executors import Executor, ExecutorError, executor_of
@@ -45,6 +46,18 @@ class ReadOnlyStore(Store):
             )
         self.reused += self.counts
         return found
+
+
+def stored(store: Store) -> frozenset[str]:
+    """Digests of what is in a run's store.
+
+    Raises: pytest.UsageError, it cannot be listed.
+    """
+    try:
+        return store.digests()
+    except OSError as error:
+        line = f"--store={store.place}, but should be one that can be listed [{one_line(error)}]"
+        raise pytest.UsageError(visible_text(line)) from None
 
 
 class Executing:
@@ -91,7 +104,7 @@ class Executing:
             raise pytest.UsageError(visible_text(str(error))) from None
 
     def _dispatched(self, executor: Executor) -> bool | None:
-        dispatch = Dispatch(self._jobs, executor, self._run.screen, self._store.digests())
+        dispatch = Dispatch(self._jobs, executor, self._run.screen, stored(self._store))
         if self.config.option.detach:
             dispatch.submit_all()
             if dispatch.under_way:

@@ -16,6 +16,7 @@ from ivfixtures.asks import ASKS, Asked, Tokens, Want
 from ivfixtures.bench import Bench, CheckpointRefusedError
 from ivfixtures.cells import Cell
 from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.executing import stored
 from ivfixtures.executors.waves import subject_of
 from ivfixtures.gates import Gate
 from ivfixtures.plan_text import Plan, Planned, State, lines
@@ -41,13 +42,12 @@ class _Found(Exception):  # noqa: N818 - no error: it brings the answer out of a
 class PlanStore(Store):
     """A store that measures nothing: it says of what is wanted whether it is there.
 
-    What the wanted measurement's key depends on is read.
+    What the wanted measurement's key depends on is read. stored: digests of what is there.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, stored: frozenset[str]) -> None:
         super().__init__(place)
-        self.wanted = ""
-        self._stored = self.digests()
+        self.wanted, self._stored = "", stored
 
     def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
         """Return a measurement that is stored and not the one that is wanted.
@@ -75,11 +75,14 @@ class PlanStore(Store):
 
 
 class Planner:
-    """Goes through cells, one checkpoint after the other, as they are judged."""
+    """Goes through cells, one checkpoint after the other, as they are judged.
+
+    Raises: pytest.UsageError, the store cannot be listed.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run, self.plan = run, Plan()
-        self.store = PlanStore(run.store.place)
+        self.store = PlanStore(run.store.place, stored(run.store))
         self._asked: dict[tuple[str, str], Asked] = {}
         self._counted: dict[tuple[str, ...], Tokens] = {}
 
@@ -130,6 +133,9 @@ class Planner:
         claim, asks = marker.args[0], marker.kwargs.get("asks", ())
         if "asks" not in marker.kwargs:
             self.plan.problems[claim.name] = "its marker has no `asks`"
+        if isinstance(asks, Mapping) and subject.metric not in asks:
+            got, expected = ", ".join(map(str, asks)), f"for {subject.metric}, too"
+            raise AsksError(f"asks=for {got}, but should be {expected} [marker of {claim.name}]")
         found = asks[subject.metric] if isinstance(asks, Mapping) else asks
         for ask in found:
             if not callable(ask) and ask not in ASKS:

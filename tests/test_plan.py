@@ -207,6 +207,30 @@ def test_a_claim_that_asks_for_what_there_is_not_is_one_line(judge, monkeypatch)
     result.stderr.fnmatch_lines([line])
 
 
+def test_a_claim_whose_asks_lack_a_metric_is_one_line(judge, monkeypatch):
+    marker = next(
+        mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
+    )
+    monkeypatch.setitem(marker.kwargs, "asks", {"logit": ("runs",)})
+    result = judge("--plan", only=["claims.test_localization"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*asks=for logit, but should be for rr, too [[]marker of local*]*"]
+    )
+
+
+@pytest.mark.parametrize("option", [["--plan"], ["--executor", "processes"]])
+def test_a_store_that_cannot_be_listed_is_one_line(judge, monkeypatch, option):
+    def names(_place):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("ivevidence.places.Folder.names", names)
+    result = judge(*option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    line = "*--store=*.ivclaims, but should be one that can be listed [[]*Permission denied*]*"
+    result.stderr.fnmatch_lines([line])
+
+
 def test_a_claim_without_asks_is_named(judge, monkeypatch, pytester):
     marker = next(
         mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
