@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ivevidence import Measurement, Store
 from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.errors import LineError
 from ivfixtures.material import Material, SourceName
 from ivfixtures.options import Options
 from ivfixtures.origins import with_origin
@@ -28,7 +29,7 @@ RELEASED_ORDER = 2
 CHECK_SAMPLES = 4
 
 
-class CheckpointRefusedError(RuntimeError):
+class CheckpointRefusedError(LineError, RuntimeError):
     """A checkpoint whose activations cannot be patched faithfully, with the numbers."""
 
 

@@ -12,7 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ivfixtures.errors import error_line
+from ivfixtures.errors import LineError, error_line
 
 KEY = "IVCLAIMS_JUDGE_KEY"
 ATTEMPTS = 3
@@ -26,7 +26,7 @@ PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _URL = re.compile(r"""https?://[A-Za-z0-9._\-:\[\]]+(/[!"$->@-~]*)?""")
 
 
-class JudgeError(RuntimeError):
+class JudgeError(LineError, RuntimeError):
     """An answer that was not judged, in one line. Judgements made before it are kept."""
 
 

@@ -1,6 +1,10 @@
 """The one form of error lines: what is wrong, what it should be, where, and what to do."""
 
 
+class LineError(Exception):
+    """An error that says all in one line: where a cell meets it, the line stands alone."""
+
+
 def error_line(what: str, got: str, expected: str, where: object, remedy: str) -> str:
     """Return the error of one defect as one printable line, in which `got` is cut short."""
     text = f"{what}={cut(got)}, but should be {expected} [{where}]; {remedy}"

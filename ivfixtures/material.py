@@ -1,5 +1,7 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Literal
 
@@ -7,6 +9,7 @@ from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
 from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton, tokenizer
+from ivfixtures.errors import LineError
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
@@ -21,6 +24,10 @@ _REMOTE = (
 )
 
 SourceName = Literal["instruction", "contrast", "neutral"]
+
+
+class PromptError(LineError, ValueError):
+    """Texts or a chat template that prompts cannot be made of, in one line."""
 
 
 class Material:
@@ -59,7 +66,7 @@ class Material:
         `auto`: wherever there is a template, but for base checkpoints and those of the registry
         that were tuned without one: their tokenizers may carry a template all the same.
 
-        Raises: ValueError, the template is of no use here.
+        Raises: PromptError, the template is of no use here.
         """
         mode, system = self.options.chat_template, self.options.system_prompt
         untrained = self.checkpoint.stage == "base" or self.checkpoint.plain_prompts
@@ -67,10 +74,8 @@ class Material:
             return None
         if mode == "auto" and template_of(self.tokenizer) is None:
             return None
-        try:
+        with self._named():
             return chat_of(self.tokenizer, system=system)
-        except ValueError as error:
-            raise ValueError(f"{self.checkpoint.name}: {error}") from error
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -107,12 +112,14 @@ class Material:
     def as_source(self, text: str, protocol: Protocol = "paper") -> Source:
         """A text as a source run, inside the chat if there is one; `released` knows no chat."""
         chat = self.chat if protocol == "paper" else None
-        return tokenize_source(self.tokenizer, text, chat=chat)
+        with self._named():
+            return tokenize_source(self.tokenizer, text, chat=chat)
 
     def position_of(self, part: str) -> int:
         """Position of the last token of a leading part of the instruction, in instructed runs."""
         text = f"{self.task.instruction} {self.task.prompt_for(self.items[0])}"
-        return last_token(self.tokenizer, text, part, chat=self.chat)
+        with self._named():
+            return last_token(self.tokenizer, text, part, chat=self.chat)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -125,16 +132,27 @@ class Material:
         return {"weights": found.weights, "tokenizer": found.tokenizer, **chat}
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
-        return tokenize_sample(
-            self.tokenizer,
-            query=item.query,
-            instruction=self.task.instruction,
-            prompt=self.task.prompt_for(item),
-            answer=item.answers[0],
-            contrast=item.contrast_answers[0] if item.contrast_answers else None,
-            protocol=protocol,
-            chat=self.chat,
-        )
+        with self._named():
+            return tokenize_sample(
+                self.tokenizer,
+                query=item.query,
+                instruction=self.task.instruction,
+                prompt=self.task.prompt_for(item),
+                answer=item.answers[0],
+                contrast=item.contrast_answers[0] if item.contrast_answers else None,
+                protocol=protocol,
+                chat=self.chat,
+            )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of a tokenizer's texts that cannot be used whose they are."""
+        try:
+            yield
+        except LineError:
+            raise
+        except ValueError as error:
+            raise PromptError(f"{self.checkpoint.name}: {error}") from error
 
 
 @cache

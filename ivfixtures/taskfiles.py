@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from ivfixtures.errors import cut, error_line
+from ivfixtures.errors import LineError, cut, error_line
 
 MAX_BYTES = 5_000_000
 MAX_CELL = 1_000  # characters
@@ -21,7 +21,7 @@ _SOME = ("contrast", "sub_instruction", "response_type", "valid_file", "valid_pa
 _OPTIONAL = (*_SOME, *_LISTS)
 
 
-class TaskError(ValueError):
+class TaskError(LineError, ValueError):
     """Task data or a task definition that cannot be used, in one line that says what to change."""
 
 

@@ -62,3 +62,8 @@ def shown(path):
 def printed(result):
     """All that a run of pytest printed."""
     return "\n".join(result.outlines + result.errlines)
+
+
+def has_traceback(result):
+    """Whether a run of pytest printed where in our own code something was raised."""
+    return "ivfixtures" in printed(result).replace("ivfixtures.plugin", "")

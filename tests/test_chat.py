@@ -22,7 +22,7 @@ from ivmethods.chat import chat_of, framed, template_of
 from ivmethods.prompts import last_token, token_texts, tokenize_sample, tokenize_source
 from ivmethods.recording import record
 from tests.models import text_tokenizer
-from tests.suite import printed, saved
+from tests.suite import has_traceback, printed, saved
 
 TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
 SYSTEMS = (
@@ -538,6 +538,7 @@ def test_a_system_prompt_without_chats_is_refused_before_anything_is_loaded(judg
 
 
 def test_always_without_a_template_is_an_error_of_one_line(judge, pytester):
-    judge("--chat-template", "always", "-k", "adj_ant and localization")
+    result = judge("--chat-template", "always", "-k", "adj_ant and localization")
+    assert not has_traceback(result)
     (error,) = read_evidence(pytester.path / "reports" / "evidence.json").errors
     assert "template=None, but should be in the tokenizer's files" in error.message

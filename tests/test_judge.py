@@ -20,7 +20,7 @@ from ivfixtures.behaviour_exhibits import judged_answers
 from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
 from ivfixtures.judge import judge_prompt, judged, read_decision
 from ivfixtures.tasks import load_tasks
-from tests.suite import shown
+from tests.suite import has_traceback, shown
 
 SECRET = "sk-do-not-tell"
 YES = {"choices": [{"message": {"content": "yes"}}]}
@@ -391,13 +391,13 @@ def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(
     claim, pytester, stub
 ):
     stub.replies = [says("yes"), says("yes"), (500, {}, b"gone")]
-    claim().assert_outcomes(failed=1, deselected=3)
+    result = claim()
+    result.assert_outcomes(failed=1, deselected=3)
+    assert not has_traceback(result)
     found = evidence(pytester)
     assert not found.cells
     (error,) = found.errors
-    assert re.search(
-        r"JudgeError: response=HTTP 500 gone, but should be HTTP 200 \[", error.message
-    )
+    assert "response=HTTP 500 gone, but should be HTTP 200 [" in error.message
     assert "\n" not in error.message
     asked = len(stub.requests)
     stub.replies = [says("yes")]
