@@ -12,7 +12,6 @@ from ivevidence import Measurement, Store, digest_json
 from ivevidence.places import one_line
 from ivevidence.store import Computed
 from ivevidence.svg import visible_text
-from ivfixtures.errors import LineError
 from ivfixtures.executors import Executor, ExecutorError, executor_of
 from ivfixtures.executors.dispatch import Dispatch, Jobs
 from ivfixtures.executors.jobs import JobFolder
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ivfixtures.run import Run
 
 
-class NotMeasuredError(LineError, RuntimeError):
+class NotMeasuredError(RuntimeError):
     """A measurement that a job should have made is not in the store."""
 
 
