@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ivfixtures.errors import LineError, error_line
+from ivfixtures.scrubbing import scrubbed
 
 KEY = "IVCLAIMS_JUDGE_KEY"
 ATTEMPTS = 3
@@ -71,8 +72,7 @@ class Endpoint:
 
     def error(self, what: str, got: str, expected: str, remedy: str) -> JudgeError:
         """An error in one line that never holds the key."""
-        if key := _key():
-            what, got = (text.replace(key, f"${KEY}") for text in (what, got))
+        what, got = map(without_key, (what, got))
         where = f"judge {self.model} at {self.url}"
         return JudgeError(error_line(what, got, expected, where, remedy))
 
@@ -162,6 +162,14 @@ def read_endpoint(url: str | None, model: str | None) -> Endpoint | None:
             f"without user, query and fragment [command line]; a key belongs in {KEY}"
         )
     return Endpoint(url.rstrip("/"), model)
+
+
+def without_key(text: str) -> str:
+    """What an endpoint sent, without the key that it was sent.
+
+    Raises: JudgeError, the key is of no use.
+    """
+    return scrubbed(text, _key(), f"${KEY}")
 
 
 def _key() -> str:
