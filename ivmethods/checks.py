@@ -62,8 +62,9 @@ class Checks:
 
     @property
     def passed(self) -> bool:
-        """Whether the no-op is exactly 0, and the other differences are within the tolerance."""
-        return self.no_op == 0 and max(self.hook_parity, self.padding) <= self.tolerance
+        """Whether the no-op is exactly 0, and no other difference (or NaN) is too large."""
+        others = (self.hook_parity, self.padding)
+        return self.no_op == 0 and all(x <= self.tolerance for x in others)
 
 
 def checked_samples(samples: list[Sample]) -> list[Sample]:

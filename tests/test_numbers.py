@@ -16,7 +16,7 @@ from transformers import (
 from ivevidence import Store, read_evidence
 from ivevidence.places import Folder
 from ivmethods import linear_maps, paths, recording
-from ivmethods.checks import RUNNERS, check, checked_samples, no_op
+from ivmethods.checks import RUNNERS, TOLERANCE, Checks, check, checked_samples, no_op
 from ivmethods.fan_out import fan_out
 from ivmethods.layouts import weights_of
 from ivmethods.linear_maps import linear_forms
@@ -249,6 +249,13 @@ def test_a_no_op_of_equal_shape_is_exactly_null_in_every_dtype(dtype, runner, re
     effects = no_op(model, samples, runner=runner, memory_budget=AMPLE)
     assert effects.shape == (8, 3)
     assert not effects.any()
+
+
+def test_a_no_op_that_is_not_null_passes_in_no_dtype():
+    passing = Checks(0, 0.4, 0.4, TOLERANCE[torch.bfloat16], "fan_out")
+    assert passing.passed
+    for refused in ({"no_op": 1e-7}, {"no_op": torch.nan}, {"padding": torch.nan}):
+        assert not replace(passing, **refused).passed
 
 
 def test_a_runner_that_writes_to_another_row_fails_the_no_op():
