@@ -98,7 +98,9 @@ def measure(model: TransformersModel) -> Figures:
     net, samples = network(model), random_samples(SHAPES)
     checks = check(model, samples, memory_budget=BUDGET)
     assert checks.passed, (type(net).__name__, checks)
-    draw = norm_matched_random(record_sites(model, samples)[0], draws=1, seed=0)
+    draw = norm_matched_random(
+        record_sites(model, samples, memory_budget=BUDGET)[0], draws=1, seed=0
+    )
     vectors = draw.expand(len(samples), -1, -1)
     fast, slow = (
         sweep(model, samples, vectors, order=2, memory_budget=BUDGET, runner=runner)

@@ -9,24 +9,23 @@ from torch import Tensor
 
 from ivevidence import Measurement, Store
 from ivfixtures.checkpoints import Checkpoint
-from ivfixtures.errors import LineError
+from ivfixtures.errors import LineError, error_line
 from ivfixtures.material import Material, SourceName
 from ivfixtures.options import Options
-from ivfixtures.origins import with_origin
+from ivfixtures.origins import Computed, with_origin
 from ivfixtures.tasks import Task
 from ivmethods.behaviour import greedy_answers
-from ivmethods.checks import RUNNERS, Checks, check
+from ivmethods.checks import RUNNERS, Checks, check, checked_samples, no_op
 from ivmethods.controls import effects_of, norm_matched_random
-from ivmethods.metrics import METRICS
+from ivmethods.metrics import METRICS, NotFiniteError
 from ivmethods.prompts import Protocol, Source
-from ivmethods.recording import record, record_sites, run_scores
+from ivmethods.recording import record, run_scores
 from ivmethods.sweep import LayerTuple, Sweep, sweep
 
 # Part of every measurement's key: raise it when a method's numbers change.
 METHOD_VERSION = 1
 RANDOM_DRAWS = 20
 RELEASED_ORDER = 2
-CHECK_SAMPLES = 4
 
 
 class CheckpointRefusedError(LineError, RuntimeError):
@@ -59,7 +58,7 @@ class Bench(Material):
         """
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            few = self.samples()[:CHECK_SAMPLES]
+            few = checked_samples(self.samples())
             found = check(self.model, few, memory_budget=self.memory_budget)
             return {}, {"checks": vars(found)}
 
@@ -67,9 +66,9 @@ class Bench(Material):
         if not checks.passed:
             raise CheckpointRefusedError(
                 f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
-                f"({checks.oracle}), {checks.padding:.2g} (padding), but should be at most "
-                f"{checks.tolerance:g} [{self.checkpoint.name}]; its activations cannot be patched "
-                "faithfully "
+                f"({checks.oracle}), {checks.padding:.2g} (padding), but should be 0 (no-op) and "
+                f"at most {checks.tolerance:g} [{self.checkpoint.name}]; its activations cannot be "
+                "patched faithfully "
                 + ("there" if self.options.remote else "here: try --dtype float32 or --device cpu")
             )
         return checks
@@ -87,9 +86,15 @@ class Bench(Material):
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             samples = self.samples()
-            target = run_scores(self.model, samples, [sample.target for sample in samples])
-            full = run_scores(self.model, samples, [sample.instructed for sample in samples])
-            return {"target": target.numpy(), "instructed": full.numpy()}, {}
+            prompts = {
+                "target": [sample.target for sample in samples],
+                "instructed": [sample.instructed for sample in samples],
+            }
+            budget = self.memory_budget
+            return {
+                name: run_scores(self.model, samples, ids, memory_budget=budget).numpy()
+                for name, ids in prompts.items()
+            }, {}
 
         return self.measure("runs", {}, compute).arrays
 
@@ -140,24 +145,21 @@ class Bench(Material):
         runner = self.checks().runner
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            samples = self.samples(protocol)
-            result = sweep(
+            effects = no_op(
                 self.model,
-                samples,
-                record_sites(self.model, samples),
-                order=1,
-                memory_budget=self.memory_budget,
+                self.samples(protocol),
                 runner=RUNNERS[runner],
+                memory_budget=self.memory_budget,
             )
-            return {"effects": result.of("logit").numpy()}, {}
+            return {"effects": effects.numpy()}, {}
 
         parameters = {"protocol": protocol, "runner": runner}
         found = self.measure(f"no-op {protocol}", parameters, compute)
         largest = float(np.abs(found.arrays["effects"]).max())
-        if not largest <= self.checks().tolerance:
+        if largest != 0:
             raise CheckpointRefusedError(
-                f"no-op effect={largest:.2g}, but should be at most {self.checks().tolerance:g} "
-                f"[{self.checkpoint.name}, {self.task.name}]; patching itself changes this model"
+                f"no-op effect={largest:.2g}, but should be 0 [{self.checkpoint.name}, "
+                f"{self.task.name}]; patching itself changes this model"
             )
         return largest
 
@@ -224,6 +226,30 @@ class Bench(Material):
             ),
         )
 
+    def finite(self, compute: Callable[[], Computed]) -> Callable[[], Computed]:
+        """The computation of a measurement, refused in one line where it meets NaN or infinity.
+
+        It raises CheckpointRefusedError then, so that nothing is stored.
+        """
+
+        def computed() -> Computed:
+            try:
+                return compute()
+            except NotFiniteError as error:
+                where = f"{self.checkpoint.name}, {self.task.name}, {self.options.dtype}"
+                line = error_line(error.quantity, error.got, "finite", where, self._remedy)
+                raise CheckpointRefusedError(line) from None
+
+        return computed
+
+    @property
+    def _remedy(self) -> str:
+        if self.options.remote:
+            return "choose another checkpoint"
+        if self.options.dtype == "float32":
+            return "its weights are damaged, or too large for float32: get the checkpoint anew"
+        return "try --dtype float32" + (" or bfloat16" if self.options.dtype == "float16" else "")
+
     def measure(
         self,
         method: str,
@@ -244,7 +270,7 @@ class Bench(Material):
                 "parameters": dict(parameters),
                 "dtype": self.options.dtype,
             }
-            computed = with_origin(compute, self.options.device)
+            computed = with_origin(self.finite(compute), self.options.device)
             self._measurements[method] = self.store.measure(key, computed)
         self.asked_for[method] = self._measurements[method]
         return self._measurements[method]

@@ -173,6 +173,7 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
         streams = record_sources(
             bench.model,
             sources,
+            memory_budget=bench.memory_budget,
             progress=lambda done: bench.progress(
                 f"{bench.checkpoint.name}: residuals of {done}/{len(texts)} rephrasings"
             ),
@@ -196,7 +197,7 @@ def _of_checkpoint(
         "parameters": dict(parameters),
         "dtype": bench.options.dtype,
     }
-    return bench.store.measure(key, with_origin(compute, bench.options.device))
+    return bench.store.measure(key, with_origin(bench.finite(compute), bench.options.device))
 
 
 # The fits are small: with two threads they take ten times as long, and their last digits differ.

@@ -57,9 +57,11 @@ def traced(model, *, max_paths):
 
 MEASURED = {
     "record": lambda model: record(model, (1, 2, 3, 4), positions=[1, 2]),
-    "record sites": lambda model: record_sites(model, SAMPLES),
-    "record sources": lambda model: record_sources(model, SOURCES),
-    "runs": lambda model: run_scores(model, SAMPLES, [s.target for s in SAMPLES]),
+    "record sites": lambda model: record_sites(model, SAMPLES, memory_budget=BUDGET),
+    "record sources": lambda model: record_sources(model, SOURCES, memory_budget=BUDGET),
+    "runs": lambda model: run_scores(
+        model, SAMPLES, [s.target for s in SAMPLES], memory_budget=BUDGET
+    ),
     "controls": controlled,
     "checks": lambda model: torch.tensor(check(model, SAMPLES, memory_budget=BUDGET).no_op),
     "paths": lambda model: traced(model, max_paths=10_000),

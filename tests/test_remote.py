@@ -38,9 +38,11 @@ def everything(model, samples, vectors):
     sources = [Source("", sample.instructed, 1, 0) for sample in samples]
     found = {
         "record": record(model, samples[0].instructed, positions=[0, 2]),
-        "sources": record_sources(model, sources),
-        "sites": record_sites(model, samples),
-        "scores": run_scores(model, samples, [sample.target for sample in samples]),
+        "sources": record_sources(model, sources, memory_budget=AMPLE),
+        "sites": record_sites(model, samples, memory_budget=AMPLE),
+        "scores": run_scores(
+            model, samples, [sample.target for sample in samples], memory_budget=AMPLE
+        ),
         "controls": effects_of(model, samples, vectors[:3], (0, 2), memory_budget=2**20),
     }
     for name, runner in RUNNERS.items():
@@ -79,7 +81,7 @@ def test_so_it_does_on_an_embedded_checkpoint():
     ]
     here = wrap(found.model, found.tokenizer)
     there = wrap(found.model, found.tokenizer, remote="local")
-    vectors = record_sites(here, samples[::-1])
+    vectors = record_sites(here, samples[::-1], memory_budget=AMPLE)
     assert_alike(everything(here, samples, vectors), everything(there, samples, vectors))
     assert greedy_answers(here, samples) == greedy_answers(there, samples)
 
