@@ -81,8 +81,9 @@ class Bench(Material):
         """
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+            samples = self.samples()  # their tokens are checked before the model is loaded
             try:
-                texts = greedy_answers(self.model, self.samples(), **self.decoding)
+                texts = greedy_answers(self.model, samples, **self.decoding)
             except FloatingPointError as error:
                 raise CheckpointRefusedError(f"{self.checkpoint.name}: {error}") from None
             return {}, {"answers": texts}

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from ivfixtures.tasktypes import Item, Valid
 from ivmethods.behaviour import greedy_answers, next_tokens
 from ivmethods.model import network, wrap
 from tests.models import number_tokenizer, random_model, random_samples, text_tokenizer, wrapped
+from tests.suite import OPTIONS
 
 SFT = "tiny-olmo2-sft"
 ANTONYMS = load_tasks()["adj_ant"]
@@ -119,11 +119,7 @@ def test_a_cell_of_broken_weights_is_refused_with_the_checkpoints_name(tmp_path,
         raise FloatingPointError("largest logit=nan")
 
     monkeypatch.setattr("ivfixtures.bench.greedy_answers", broken)
-    options = SimpleNamespace(
-        samples=2, seed=0, remote=False, elsewhere=False, device="cpu", dtype="float32",
-        chat_template="never", system_prompt=None,
-    )  # fmt: skip
-    bench = Bench(resolve(SFT), ANTONYMS, options, Store(tmp_path), lambda line: None)
+    bench = Bench(resolve(SFT), ANTONYMS, OPTIONS, Store(tmp_path), lambda line: None)
     with pytest.raises(CheckpointRefusedError, match=rf"^{SFT}: largest logit=nan"):
         bench.answers()
 
@@ -138,6 +134,7 @@ def test_a_line_that_is_not_empty_ends_an_answer_with_its_line_break():
     vocabulary = text_tokenizer("byte").get_vocab()
     steps = iter([vocabulary[token] for token in ("Ċ", "y", "Ċ", "x")])
     net = random_model("llama", 1)
+    net.model.embed_tokens = torch.nn.Embedding(len(vocabulary), 16)
     model = wrap(net, text_tokenizer("byte"))
 
     def write(_module, _args, output):

@@ -5,10 +5,13 @@ import json
 import pytest
 from tokenizers import processors
 
+from ivevidence import Store
 from ivfixtures import checkpoints
+from ivfixtures.bench import Bench
 from ivfixtures.special_tokens import follow_configuration, require_embedded
+from ivfixtures.tasks import load_tasks
 from tests.models import text_tokenizer
-from tests.suite import saved
+from tests.suite import OPTIONS, saved
 
 
 def prepared(folder, kind="byte", **settings):
@@ -66,13 +69,18 @@ def test_what_cannot_be_followed_is_one_line(tmp_path):
         follow_configuration(tokenizer, folder)
 
 
-def test_ids_beyond_the_embedding_are_one_line_before_the_model_runs(judge, checkpoint, tmp_path):
-    folder = saved("llama", tmp_path / "small")
+def test_ids_beyond_the_embedding_are_one_line_before_the_model_is_loaded(tmp_path, monkeypatch):
+    folder = saved("llama", tmp_path)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 300}))
-    result = judge("--checkpoint", folder, "-k", "adj_ant")
-    result.stdout.fnmatch_lines(
-        ["*token id=3?? (*), but should be below 300, the rows of the embedding [[]*[]]; give*"]
+    monkeypatch.setattr(checkpoints, "load_model", None)
+    checkpoint = checkpoints.resolve(str(folder))
+    bench = Bench(checkpoint, load_tasks()["adj_ant"], OPTIONS, Store(tmp_path / "s"), print)
+    line = (
+        r"^token id=3\d\d \('.+'\), but should be below 300, the rows of the embedding \[.*\]; giv"
     )
-    require_embedded([0, 299], 300, text_tokenizer("byte"), "here")
+    with pytest.raises(ValueError, match=line):
+        bench.answers()
+    with pytest.raises(ValueError, match=line):
+        bench.source()
     require_embedded([999], None, text_tokenizer("byte"), "here")
