@@ -15,7 +15,6 @@ from ivfixtures.bench import RANDOM_DRAWS, RELEASED_ORDER, Bench
 from ivfixtures.material import NEUTRAL_SENTENCES, SourceName
 from ivfixtures.tasks import Task
 from ivfixtures.traces import attributed, first_start, traced
-from ivmethods.behaviour import MAX_NEW_TOKENS
 from ivmethods.checks import CHECKED_SAMPLES
 from ivmethods.path_graph import Semantics
 from ivmethods.prompts import Protocol
@@ -112,7 +111,9 @@ class Asked:
 
 
 def _behaviour(of: Asked) -> Iterator[Want]:
-    tokens = of.tokens.instructed + MAX_NEW_TOKENS * len(of.bench.items)
+    # Each token of an answer is a run of all before it; at most, as answers may end sooner.
+    passes = of.bench.decoding["new_tokens"]
+    tokens = passes * of.tokens.instructed + comb(passes, 2) * len(of.bench.items)
     yield Want(of, "behaviour", of.run(tokens), of.bench.answers)
 
 

@@ -74,12 +74,21 @@ class Bench(Material):
         return checks
 
     def answers(self) -> list[str]:
-        """Greedy answers to the instructed prompts."""
+        """Greedy answers to the instructed prompts.
+
+        Raises:
+            CheckpointRefusedError: a logit is NaN or infinite.
+        """
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            return {}, {"answers": greedy_answers(self.model, self.samples())}
+            samples = self.samples()  # their tokens are checked before the model is loaded
+            try:
+                texts = greedy_answers(self.model, samples, **self.decoding)
+            except FloatingPointError as error:
+                raise CheckpointRefusedError(f"{self.checkpoint.name}: {error}") from None
+            return {}, {"answers": texts}
 
-        return list(self.measure("behaviour", {}, compute).info["answers"])
+        return list(self.measure("behaviour", self.decoding, compute).info["answers"])
 
     def runs(self) -> Mapping[str, np.ndarray]:
         """Metrics of the unpatched runs, `target` and `instructed`, each [metric, sample]."""

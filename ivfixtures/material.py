@@ -3,14 +3,25 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
-from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton, tokenizer
+from ivfixtures import generation
+from ivfixtures.checkpoints import (
+    Checkpoint,
+    config,
+    digests,
+    load,
+    release,
+    skeleton,
+    tokenizer,
+    tokenizer_note,
+)
 from ivfixtures.errors import LineError
 from ivfixtures.options import Options
+from ivfixtures.special_tokens import require_embedded
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
 from ivmethods.memory import free_bytes
@@ -77,10 +88,18 @@ class Material:
         with self._named():
             return chat_of(self.tokenizer, system=system)
 
+    @cached_property
+    def decoding(self) -> dict[str, Any]:
+        """How answers are decoded: `new_tokens` at most, up to one of the `stops`."""
+        longest = generation.new_tokens(self.task, self.tokenizer)
+        return {"new_tokens": longest, "stops": generation.stops(self.checkpoint)}
+
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of how the checkpoint was prompted."""
+        """What a reader has to know of how the checkpoint was prompted and answers."""
         found = (_REMOTE,) if self.options.remote else ()
+        mended = tokenizer_note(self.checkpoint)
+        found = (*found, *((mended,) if mended else ()), *generation.unheeded(self.checkpoint))
         if self.chat:
             return (*found, "prompted through the chat template of its tokenizer (docs/prompts.md)")
         unused = "prompted without a chat template: --system-prompt was not used"
@@ -113,7 +132,9 @@ class Material:
         """A text as a source run, inside the chat if there is one; `released` knows no chat."""
         chat = self.chat if protocol == "paper" else None
         with self._named():
-            return tokenize_source(self.tokenizer, text, chat=chat)
+            source = tokenize_source(self.tokenizer, text, chat=chat)
+        self._require_embedded(source.ids, text)
+        return source
 
     def position_of(self, part: str) -> int:
         """Position of the last token of a leading part of the instruction, in instructed runs."""
@@ -133,7 +154,7 @@ class Material:
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
         with self._named():
-            return tokenize_sample(
+            sample = tokenize_sample(
                 self.tokenizer,
                 query=item.query,
                 instruction=self.task.instruction,
@@ -143,6 +164,13 @@ class Material:
                 protocol=protocol,
                 chat=self.chat,
             )
+        answers = (sample.answer, sample.answer if sample.contrast is None else sample.contrast)
+        self._require_embedded((*sample.instructed, *sample.target, *answers), item.query)
+        return sample
+
+    def _require_embedded(self, ids: tuple[int, ...], text: str) -> None:
+        rows = getattr(config(self.checkpoint), "vocab_size", None)
+        require_embedded(ids, rows, self.tokenizer, f"{self.checkpoint.name}, {text!r}")
 
     @contextmanager
     def _named(self) -> Iterator[None]:

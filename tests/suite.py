@@ -3,9 +3,15 @@
 import base64
 import re
 import zlib
+from types import SimpleNamespace
 
 from tests.models import random_model, text_tokenizer
 
+# Of a bench, where no run of pytest gives them.
+OPTIONS = SimpleNamespace(
+    **{"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": None},
+    **{"remote": False, "elsewhere": False, "chat_template": "never", "system_prompt": None},
+)
 TASKS = """
 [adj_comp]
 file = "words.csv"

@@ -22,6 +22,7 @@ from tests.models import number_tokenizer, random_model, random_samples, random_
 from tests.pretended_devices import PretendedDevices
 
 BUDGET = 2**28
+DECODING = {"new_tokens": 4, "stops": [2]}
 SAMPLES = random_samples([(4, 0), (3, 1)])
 SOURCES = [Source("a", (1, 2, 3), 2, 0), Source("b", (3, 2, 1), 1, 0)]
 RUNNERS = (fan_out, batched, by_hooks)
@@ -85,11 +86,11 @@ def test_a_model_on_an_accelerator_is_measured_as_on_the_cpu(name, layout):
 
 def test_answers_are_the_same_there():
     model = wrapped("llama", 3)
-    expected = greedy_answers(model, SAMPLES)
+    expected = greedy_answers(model, SAMPLES, **DECODING)
     devices = PretendedDevices()
     devices.place(network(model), "cuda:0")
     with devices:
-        assert greedy_answers(model, SAMPLES) == expected
+        assert greedy_answers(model, SAMPLES, **DECODING) == expected
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from tests.ndif import FOLDER, HUB_ID
 from tests.suite import printed
 
 AMPLE = 2**28
+DECODING = {"new_tokens": 4, "stops": [2]}
 DEFAULTS = {"device": "cpu", "dtype": "float32"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -63,7 +64,7 @@ def test_a_simulated_remote_run_gives_the_numbers_of_a_run_here():
     samples = random_samples([(5, 0), (5, 0), (6, 1), (4, 3)])
     vectors = random_vectors(4, 3)
     assert_alike(everything(here, samples, vectors), everything(there, samples, vectors))
-    assert greedy_answers(here, samples) == greedy_answers(there, samples)
+    assert greedy_answers(here, samples, **DECODING) == greedy_answers(there, samples, **DECODING)
 
 
 def test_so_it_does_on_an_embedded_checkpoint():
@@ -83,7 +84,7 @@ def test_so_it_does_on_an_embedded_checkpoint():
     there = wrap(found.model, found.tokenizer, remote="local")
     vectors = record_sites(here, samples[::-1], memory_budget=AMPLE)
     assert_alike(everything(here, samples, vectors), everything(there, samples, vectors))
-    assert greedy_answers(here, samples) == greedy_answers(there, samples)
+    assert greedy_answers(here, samples, **DECODING) == greedy_answers(there, samples, **DECODING)
 
 
 def test_checks_say_what_remote_runs_were_compared_with():

@@ -319,6 +319,8 @@ def test_malformed_rephrasings_are_refused(folder: Path) -> None:
         ('valid_columns = ["color"]', 'valid_pattern = "(["', "valid_pattern='(['"),
         ('valid_columns = ["color"]', 'valid_file = "/etc/passwd"', "file='/etc/passwd'"),
         ('valid_columns = ["color"]', 'valid_file = "words.txt"', "file=missing"),
+        ('valid_columns = ["color"]', 'valid_words = ["?!"]', "valid_words='?!'"),
+        ('valid_columns = ["color"]', r'valid_words = ["a\nb"]', r"valid_words='a\nb'"),
         ("[fruit]", '["fruit/../x"]', "task='fruit/../x'"),
         ("[fruit]", 'n = 1\n[fruit]', "n=1"),
         ("[fruit]", "[fruit", "TOML="),
@@ -333,6 +335,20 @@ def test_malformed_definitions_are_refused(
     (folder.parent / "fruits.csv").write_text(FRUITS)
     (folder / "link.csv").symlink_to(folder.parent / "fruits.csv")
     assert error_of(folder).startswith(what)
+
+
+def test_a_listed_response_that_nothing_matches_is_refused_by_its_line(
+    fruits: Callable[[str], Path],
+) -> None:
+    folder = fruits(TASK.replace('valid_columns = ["color"]', 'valid_file = "words.txt"'))
+    (folder / "words.txt").write_text("yellow\nblue # dark\n\n...\n")
+    line = error_of(folder)
+    assert line.startswith("valid response='...', but should be a response that is more than")
+    assert f"[{folder / 'words.txt'}, line 4]" in line
+
+
+def test_answers_of_composed_and_decomposed_letters_are_one() -> None:
+    assert normalize_answer("Cafe\u0301.") == normalize_answer("caf\u00e9")
 
 
 @pytest.mark.parametrize(
