@@ -10,9 +10,18 @@ from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton,
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
+from ivmethods.errors import PromptError
 from ivmethods.memory import free_bytes
 from ivmethods.model import network, skeleton_handle, wrap
-from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
+from ivmethods.prompts import (
+    Protocol,
+    Sample,
+    Source,
+    last_token,
+    token_texts,
+    tokenize_sample,
+    tokenize_source,
+)
 
 NEUTRAL_SENTENCES = 4
 _REMOTE = (
@@ -59,7 +68,7 @@ class Material:
         `auto`: wherever there is a template, but for base checkpoints and those of the registry
         that were tuned without one: their tokenizers may carry a template all the same.
 
-        Raises: ValueError, the template is of no use here.
+        Raises: PromptError, the template is of no use here.
         """
         mode, system = self.options.chat_template, self.options.system_prompt
         untrained = self.checkpoint.stage == "base" or self.checkpoint.plain_prompts
@@ -69,17 +78,33 @@ class Material:
             return None
         try:
             return chat_of(self.tokenizer, system=system)
-        except ValueError as error:
-            raise ValueError(f"{self.checkpoint.name}: {error}") from error
+        except PromptError as error:
+            raise PromptError(f"{self.checkpoint.name}: {error}") from error
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of how the checkpoint was prompted."""
-        found = (_REMOTE,) if self.options.remote else ()
+        """What a reader has to know of how the checkpoint was prompted, and judged."""
+        found = [_REMOTE] if self.options.remote else []
         if self.chat:
-            return (*found, "prompted through the chat template of its tokenizer (docs/prompts.md)")
-        unused = "prompted without a chat template: --system-prompt was not used"
-        return found if self.options.system_prompt is None else (*found, unused)
+            found.append("prompted through the chat template of its tokenizer (docs/prompts.md)")
+        elif self.options.system_prompt is not None:
+            found.append("prompted without a chat template: --system-prompt was not used")
+        return (*found, *self._token_notes())
+
+    def _token_notes(self) -> list[str]:
+        samples, labels = self.samples(), {item.answers[0] for item in self.items}
+        spaced = sum(sample.spaces > 0 for sample in samples)
+        tokens = tuple({sample.answer for sample in samples})
+        found = []
+        if spaced:
+            found.append(
+                f"{spaced} answers begin with a token of white space alone: it ends both runs, and "
+                "the token after it is judged (docs/prompts.md)"
+            )
+        if len(tokens) < len(labels) and len(tokens) == 1:
+            (text,) = token_texts(self.tokenizer, tokens)
+            found.append(f"all answers begin with the same token, {text!r}, and only it is judged")
+        return found
 
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""

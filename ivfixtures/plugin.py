@@ -88,17 +88,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Let a checkpoint that cannot be used fail its cells with its line alone, no traceback."""
+    """Let a checkpoint or prompt that is refused fail its cells with its line, no traceback."""
     try:
         return (yield)
     except (ValueError, RuntimeError) as error:
         if pyfuncitem.get_closest_marker("claim") is None:
             raise
         from ivfixtures.bench import CheckpointRefusedError
+        from ivfixtures.errors import printable
         from ivfixtures.weights import CheckpointError
+        from ivmethods.errors import PromptError
 
-        if isinstance(error, CheckpointError | CheckpointRefusedError):
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+        if isinstance(error, CheckpointError | CheckpointRefusedError | PromptError):
+            raise pytest.fail.Exception(printable(str(error)), pytrace=False) from None
         raise
 
 

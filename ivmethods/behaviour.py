@@ -15,11 +15,13 @@ ROWS_AT_ONCE = 64
 def greedy_answers(model: TransformersModel, samples: list[Sample]) -> list[str]:
     """Greedy continuation of each instructed prompt, up to the stop or 8 tokens, as text.
 
+    An answer's leading white space is not given: the prompt must not say what kind it is of.
+
     Source: section 3 and appendix C (EMA, IA).
     Deviation: the released scripts' number of new tokens is not stated; no answer here needs 8.
     """
     tokenizer = model.tokenizer
-    sequences = [sample.instructed for sample in samples]
+    sequences = [sample.prompt for sample in samples]
     texts = [""] * len(samples)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     for group in equal_lengths(sequences):

@@ -247,7 +247,7 @@ def test_released_runs_know_no_chat():
 
 def test_a_first_token_shared_with_the_template_is_refused():
     tokenizer = chatting("byte", PLAIN.replace("'person:'", "'person: adjectiv'"))
-    with pytest.raises(ValueError, match=r"token=' adjective', but should not hold ' adjectiv'"):
+    with pytest.raises(ValueError, match=r"token=.*adjective'.*without ' adjectiv'"):
         tokenized(tokenizer, instruction="e.")
 
 
