@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
@@ -106,9 +107,10 @@ class Task:
 def normalize_answer(answer: str) -> str:
     """Return an answer as it is compared.
 
-    Lower case, single spaces, no quotes around it, no final punctuation.
+    Lower case, single spaces, no quotes around it, no final punctuation, composed (Unicode NFC).
     """
-    return " ".join(_EDGES.sub("", answer.lower()).split())
+    text = unicodedata.normalize("NFC", answer.lower())
+    return " ".join(_EDGES.sub("", text).split())
 
 
 def _rank(seed: int, query: str) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
     found = tokenizer.chat_template
     if isinstance(found, dict) and found:
         if "default" not in found:
-            raise _problem("templates", ", ".join(sorted(found)), "one called `default`")
+            raise _problem("templates", ", ".join(sorted(map(str, found))), "one called `default`")
         found = found["default"]
     if found and not isinstance(found, str):
         raise _problem("template", repr(found), "text")
