@@ -32,7 +32,7 @@ def load_bigbench(source: str, tasks_folder: Path | None = None) -> dict[str, Ta
     prompt without `Answer:`.
     Deviation: an example whose input has another form (one of snarks holds a single statement, cut
     short) is left out, and a note says so. Runs of spaces and line breaks become single spaces,
-    so that a prompt is one line.
+    so that a prompt is one line and ends without one.
     """
     found = _of_the_hub() if source == HUB else _of_a_folder(Path(source))
     return {name: _task(name, given, tasks_folder) for name, given in found.items()}

@@ -107,7 +107,7 @@ class Task:
 def normalize_answer(answer: str) -> str:
     """Return an answer as it is compared.
 
-    Lower case, single spaces, no quotes around it, no final punctuation, composed (Unicode NFC).
+    Lower case, composed characters (NFC), single spaces, no quotes around it, no final punctuation.
     """
     text = unicodedata.normalize("NFC", answer.lower())
     return " ".join(_EDGES.sub("", text).split())
