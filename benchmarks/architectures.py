@@ -206,7 +206,8 @@ def _completeness(model: TransformersModel, samples: list[Sample]) -> float | No
 
 def _answer(model: TransformersModel, sample: Sample) -> str:
     stops = [model.tokenizer.eos_token_id]
-    return greedy_answers(model, [sample], new_tokens=NEW_TOKENS, stops=stops)[0]
+    options = {"new_tokens": NEW_TOKENS, "stops": stops, "memory_budget": BUDGET}
+    return greedy_answers(model, [sample], **options)[0]
 
 
 def _token_by_token(model: TransformersModel, sample: Sample) -> str:

@@ -82,10 +82,8 @@ class Bench(Material):
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             samples = self.samples()  # their tokens are checked before the model is loaded
-            try:
-                texts = greedy_answers(self.model, samples, **self.decoding)
-            except FloatingPointError as error:
-                raise CheckpointRefusedError(f"{self.checkpoint.name}: {error}") from None
+            budget = self.memory_budget
+            texts = greedy_answers(self.model, samples, **self.decoding, memory_budget=budget)
             return {}, {"answers": texts}
 
         return list(self.measure("behaviour", self.decoding, compute).info["answers"])

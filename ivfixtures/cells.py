@@ -241,7 +241,8 @@ class Cell:
         )
         if dropped:
             notes.append(
-                f"{dropped} samples are not in logit_diff: both answers begin with the same token"
+                f"{dropped} samples are not in logit_diff: both answers begin with the same token, "
+                "or not with the same white space"
             )
         if options.measure_anyway and not clopper_pearson(self.valid).low > COMPETENT:
             notes.append("not competent: measured because of --measure-anyway")

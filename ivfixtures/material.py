@@ -19,14 +19,22 @@ from ivfixtures.checkpoints import (
     tokenizer,
     tokenizer_note,
 )
-from ivfixtures.errors import LineError
 from ivfixtures.options import Options
 from ivfixtures.special_tokens import require_embedded
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
+from ivmethods.errors import PromptError
 from ivmethods.memory import free_bytes
 from ivmethods.model import network, skeleton_handle, wrap
-from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
+from ivmethods.prompts import (
+    Protocol,
+    Sample,
+    Source,
+    last_token,
+    token_texts,
+    tokenize_sample,
+    tokenize_source,
+)
 
 NEUTRAL_SENTENCES = 4
 _REMOTE = (
@@ -35,10 +43,6 @@ _REMOTE = (
 )
 
 SourceName = Literal["instruction", "contrast", "neutral"]
-
-
-class PromptError(LineError, ValueError):
-    """Texts or a chat template that prompts cannot be made of, in one line."""
 
 
 class Material:
@@ -96,14 +100,31 @@ class Material:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of how the checkpoint was prompted and answers."""
-        found = (_REMOTE,) if self.options.remote else ()
-        mended = tokenizer_note(self.checkpoint)
-        found = (*found, *((mended,) if mended else ()), *generation.unheeded(self.checkpoint))
+        """What a reader has to know of how the checkpoint was prompted, answers and is judged."""
+        found = [_REMOTE] if self.options.remote else []
+        if mended := tokenizer_note(self.checkpoint):
+            found.append(mended)
+        found += generation.unheeded(self.checkpoint)
         if self.chat:
-            return (*found, "prompted through the chat template of its tokenizer (docs/prompts.md)")
-        unused = "prompted without a chat template: --system-prompt was not used"
-        return found if self.options.system_prompt is None else (*found, unused)
+            found.append("prompted through the chat template of its tokenizer (docs/prompts.md)")
+        elif self.options.system_prompt is not None:
+            found.append("prompted without a chat template: --system-prompt was not used")
+        return (*found, *self._token_notes())
+
+    def _token_notes(self) -> list[str]:
+        samples, labels = self.samples(), {item.answers[0] for item in self.items}
+        spaced = sum(sample.spaces > 0 for sample in samples)
+        tokens = tuple({sample.answer for sample in samples})
+        found = []
+        if spaced:
+            found.append(
+                f"{spaced} answers begin with a token of white space alone: it ends both runs, and "
+                "the token after it is judged (docs/prompts.md)"
+            )
+        if len(tokens) < len(labels) and len(tokens) == 1:
+            (text,) = token_texts(self.tokenizer, tokens)
+            found.append(f"all answers begin with the same token, {text!r}, and only it is judged")
+        return found
 
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
@@ -177,9 +198,7 @@ class Material:
         """Say of a tokenizer's texts that cannot be used whose they are."""
         try:
             yield
-        except LineError:
-            raise
-        except ValueError as error:
+        except PromptError as error:
             raise PromptError(f"{self.checkpoint.name}: {error}") from error
 
 

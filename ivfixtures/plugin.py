@@ -16,7 +16,7 @@ import pytest
 
 import claims
 from ivfixtures.declared_options import declare
-from ivfixtures.errors import LineError
+from ivfixtures.errors import LineError, printable
 
 if TYPE_CHECKING:
     from ivevidence import Claim
@@ -93,10 +93,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     try:
         return (yield)
     except LineError as error:
-        from ivevidence.svg import visible_text
-
-        line = visible_text(" ".join(str(error).split()))
-        raise pytest.fail.Exception(line, pytrace=False) from None
+        raise pytest.fail.Exception(printable(str(error)), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")

@@ -121,8 +121,8 @@ def _check_definition(definition: Definition, definitions: Mapping[str, Definiti
         got = f"{definition.valid_pattern!r} ({error})"
         expected = "a regular expression"
         raise problem("valid_pattern", got, expected, where, "correct it") from None
-    sub = definition.sub_instruction
-    if sub is not None and not (sub.strip() and definition.instruction.startswith(f"{sub} ")):
+    instruction, sub = definition.instruction, definition.sub_instruction
+    if sub is not None and (sub != sub.strip() or not instruction.startswith(f"{sub} ")):
         raise problem(
             "sub_instruction",
             repr(sub),

@@ -7,14 +7,19 @@ from jaxtyping import Float, Int
 from nnsight import TransformersModel, save
 from torch import Tensor
 
-from ivmethods.model import as_ids, equal_lengths, kept, last_logits, trace
+from ivmethods.memory import in_batches
+from ivmethods.metrics import require_finite
+from ivmethods.model import as_ids, kept, last_logits, trace
 from ivmethods.prompts import Sample
-
-ROWS_AT_ONCE = 64
 
 
 def greedy_answers(
-    model: TransformersModel, samples: list[Sample], *, new_tokens: int, stops: Collection[int]
+    model: TransformersModel,
+    samples: list[Sample],
+    *,
+    new_tokens: int,
+    stops: Collection[int],
+    memory_budget: int,
 ) -> list[str]:
     """Greedy continuation of each instructed prompt, as text without special tokens.
 
@@ -22,9 +27,11 @@ def greedy_answers(
     a cache, and whatever the checkpoint's settings of generation are. A continuation ends before a
     stop, with its first line that is not empty, or after `new_tokens` tokens.
 
-    Raises:
-        FloatingPointError: a logit is NaN or infinite; the message names the sample. Single tokens
-            may be masked with -inf.
+    memory_budget: bytes that one forward pass may take.
+
+    Raises: NotFiniteError, a logit is NaN or +inf, or all are -inf; MemoryError.
+
+    An answer's leading white space is not given: the prompt must not say what kind it is of.
 
     Source: section 3 and appendix C (EMA, IA).
     """
@@ -32,9 +39,9 @@ def greedy_answers(
     texts = [""] * len(samples)
     going = list(range(len(samples)))
     for _ in range(new_tokens):
-        sequences = [samples[i].instructed + written[i] for i in going]
-        tokens, largest = next_tokens(model, sequences)
-        _require_finite(largest, [samples[i] for i in going])
+        sequences = [samples[i].prompt + written[i] for i in going]
+        tokens, largest = next_tokens(model, sequences, memory_budget=memory_budget)
+        require_finite(largest, "largest logit after the prompts", "samples")
         chosen = zip(going, tokens.tolist(), strict=True)
         going = []
         for i, token in chosen:
@@ -50,7 +57,7 @@ def greedy_answers(
 
 
 def next_tokens(
-    model: TransformersModel, sequences: list[tuple[int, ...]]
+    model: TransformersModel, sequences: list[tuple[int, ...]], *, memory_budget: int
 ) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
     """The token with the largest logit after each sequence, and that logit.
 
@@ -58,23 +65,15 @@ def next_tokens(
     """
     tokens = torch.empty(len(sequences), dtype=torch.long)
     largest = torch.empty(len(sequences))
-    for group in equal_lengths(sequences):
-        for start in range(0, len(group), ROWS_AT_ONCE):
-            rows = group[start : start + ROWS_AT_ONCE]
-            with torch.no_grad(), trace(model, as_ids([sequences[i] for i in rows])):
-                logits = last_logits(model)
-                best = save([kept(logits.argmax(dim=-1)), kept(logits.amax(dim=-1))])
-            tokens[rows], largest[rows] = best[0], best[1].float()
+
+    def run(rows: list[int]) -> None:
+        with torch.no_grad(), trace(model, as_ids([sequences[i] for i in rows])):
+            logits = last_logits(model)
+            best = save([kept(logits.argmax(dim=-1)), kept(logits.amax(dim=-1))])
+        tokens[rows], largest[rows] = best[0], best[1].float()
+
+    in_batches(model, sequences, memory_budget=memory_budget, run=run)
     return tokens, largest
-
-
-def _require_finite(largest: Float[Tensor, " row"], samples: list[Sample]) -> None:
-    for value, sample in zip(largest.tolist(), samples, strict=True):
-        if not abs(value) < float("inf"):
-            raise FloatingPointError(
-                f"largest logit={value}, but should be finite [sample {sample.query!r}]; "
-                "try --dtype float32 or --device cpu, or see whether the weights are damaged"
-            )
 
 
 def _line_has_ended(text: str) -> bool:

@@ -22,7 +22,7 @@ from tests.models import number_tokenizer, random_model, random_samples, random_
 from tests.pretended_devices import PretendedDevices
 
 BUDGET = 2**28
-DECODING = {"new_tokens": 4, "stops": [2]}
+DECODING = {"new_tokens": 4, "stops": [2], "memory_budget": 2**30}
 SAMPLES = random_samples([(4, 0), (3, 1)])
 SOURCES = [Source("a", (1, 2, 3), 2, 0), Source("b", (3, 2, 1), 1, 0)]
 RUNNERS = (fan_out, batched, by_hooks)

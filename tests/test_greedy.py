@@ -14,10 +14,12 @@ from ivfixtures.checkpoints import load, resolve, tokenizer
 from ivfixtures.tasks import load_tasks
 from ivfixtures.tasktypes import Item, Valid
 from ivmethods.behaviour import greedy_answers, next_tokens
+from ivmethods.metrics import NotFiniteError
 from ivmethods.model import network, wrap
 from tests.models import number_tokenizer, random_model, random_samples, text_tokenizer, wrapped
 from tests.suite import OPTIONS
 
+BUDGET = 2**30
 SFT = "tiny-olmo2-sft"
 ANTONYMS = load_tasks()["adj_ant"]
 SETTINGS = {
@@ -46,8 +48,8 @@ def decoded(model, sample, stops, most):
 @pytest.mark.parametrize("layout", ["gpt2", "llama"])
 def test_answers_are_the_largest_logits_one_by_one(layout):
     model, samples = wrapped(layout, 2), random_samples([(3, 0), (4, 0), (3, 0)])
-    stops = (2, int(next_tokens(model, [samples[1].instructed])[0]))
-    texts = greedy_answers(model, samples, new_tokens=8, stops=stops)
+    stops = (2, int(next_tokens(model, [samples[1].instructed], memory_budget=BUDGET)[0]))
+    texts = greedy_answers(model, samples, new_tokens=8, stops=stops, memory_budget=BUDGET)
     assert texts == [decoded(model, sample, stops, 8) for sample in samples]
     assert texts[1] == ""
 
@@ -92,9 +94,13 @@ def test_logits_without_a_largest_one_are_an_error(value):
     net = random_model("llama", 2)
     net.lm_head.register_forward_hook(lambda *given: torch.full_like(given[2], value))
     model = wrap(net, number_tokenizer())
-    line = r"^largest logit=-?(nan|inf), but should be finite \[sample '0'\]; try --dtype float32"
-    with pytest.raises(FloatingPointError, match=line):
-        greedy_answers(model, random_samples([(3, 0)]), new_tokens=4, stops=[])
+    line = (
+        r"^largest logit after the prompts=NaN or infinite in 1 of 1 samples, but should be finite"
+    )
+    with pytest.raises(NotFiniteError, match=line):
+        greedy_answers(
+            model, random_samples([(3, 0)]), new_tokens=4, stops=[], memory_budget=BUDGET
+        )
 
 
 def test_one_nan_is_an_error_and_masked_tokens_are_none():
@@ -108,26 +114,31 @@ def test_one_nan_is_an_error_and_masked_tokens_are_none():
         return wrap(net, number_tokenizer())
 
     samples = random_samples([(3, 0)])
-    token = int(next_tokens(wrapped("llama", 2), [samples[0].instructed])[0])
-    assert int(next_tokens(made(-torch.inf, token), [samples[0].instructed])[0]) != token
-    with pytest.raises(FloatingPointError, match="largest logit=nan"):
-        greedy_answers(made(torch.nan, 39), samples, new_tokens=1, stops=[])
+    token = int(next_tokens(wrapped("llama", 2), [samples[0].instructed], memory_budget=BUDGET)[0])
+    assert (
+        int(next_tokens(made(-torch.inf, token), [samples[0].instructed], memory_budget=BUDGET)[0])
+        != token
+    )
+    with pytest.raises(NotFiniteError, match="NaN or infinite in 1 of 1 samples"):
+        greedy_answers(made(torch.nan, 39), samples, new_tokens=1, stops=[], memory_budget=BUDGET)
 
 
 def test_a_cell_of_broken_weights_is_refused_with_the_checkpoints_name(tmp_path, monkeypatch):
     def broken(*_, **__):
-        raise FloatingPointError("largest logit=nan")
+        raise NotFiniteError("largest logit", "nan")
 
     monkeypatch.setattr("ivfixtures.bench.greedy_answers", broken)
     bench = Bench(resolve(SFT), ANTONYMS, OPTIONS, Store(tmp_path), lambda line: None)
-    with pytest.raises(CheckpointRefusedError, match=rf"^{SFT}: largest logit=nan"):
+    with pytest.raises(
+        CheckpointRefusedError, match=rf"^largest logit=nan, but should be finite \[{SFT}, "
+    ):
         bench.answers()
 
 
 def test_of_equal_logits_the_first_token_is_taken():
     net = random_model("llama", 1)
     net.lm_head.register_forward_hook(lambda *given: torch.zeros_like(given[2]))
-    assert int(next_tokens(wrap(net, number_tokenizer()), [(3, 4)])[0]) == 0
+    assert int(next_tokens(wrap(net, number_tokenizer()), [(3, 4)], memory_budget=BUDGET)[0]) == 0
 
 
 def test_a_line_that_is_not_empty_ends_an_answer_with_its_line_break():
@@ -142,7 +153,9 @@ def test_a_line_that_is_not_empty_ends_an_answer_with_its_line_break():
         return torch.nn.functional.one_hot(token, len(vocabulary)).float()
 
     net.lm_head.register_forward_hook(write)
-    texts = greedy_answers(model, random_samples([(3, 0)]), new_tokens=4, stops=[])
+    texts = greedy_answers(
+        model, random_samples([(3, 0)]), new_tokens=4, stops=[], memory_budget=BUDGET
+    )
     assert texts == ["\ny\n"]
     assert ANTONYMS.answer_in(texts[0]) == "y"
 
@@ -206,5 +219,5 @@ def test_the_instructed_runs_argmax_is_the_first_token_of_an_answer():
     sample = replace(random_samples([(3, 0)])[0], instructed=tuple(ids["input_ids"]))
     with torch.no_grad():
         first = int(found.model(torch.tensor([sample.instructed])).logits[0, -1].argmax())
-    (text,) = greedy_answers(model, [sample], new_tokens=1, stops=[])
+    (text,) = greedy_answers(model, [sample], new_tokens=1, stops=[], memory_budget=BUDGET)
     assert text == found.tokenizer.decode([first])

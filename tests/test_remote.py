@@ -29,7 +29,7 @@ from tests.ndif import FOLDER, HUB_ID
 from tests.suite import printed
 
 AMPLE = 2**28
-DECODING = {"new_tokens": 4, "stops": [2]}
+DECODING = {"new_tokens": 4, "stops": [2], "memory_budget": 2**30}
 DEFAULTS = {"device": "cpu", "dtype": "float32"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -245,6 +245,8 @@ def test_too_few_different_rephrasings_are_refused(folder: Path, again: str) -> 
         (GOOD.encode() + b'"wet\nter",wetter,dry\n', r"cell query='wet\nter'", 5),
         (GOOD.encode() + b"w\x1b[2Jet,wetter,dry\n", r"cell query='w\x1b[2Jet'", 5),
         ((GOOD + "wet\u202e,wetter,dry\n").encode(), r"cell query='wet\u202e'", 5),
+        ((GOOD + "e\u0301,etre,ete\n\u00e9,ere,ede\n").encode(), r"query='\xe9', but should be", 6),
+        ((GOOD + "wet,\u00e9,dry\nraw,e\u0301,ede\n").encode(), r"adj_comp='e\u0301'", 6),
         (GOOD.encode() + b'wet,"wetter,dry\n', "CSV=unexpected end of data", 5),
         (GOOD.encode() + b'wet,"wetter"x,dry\n', "CSV=", 5),
         (GOOD.encode() + b"w" * 1001 + b",wetter,dry\n", "cell query=1001 characters", 5),
@@ -307,6 +309,9 @@ def test_malformed_rephrasings_are_refused(folder: Path) -> None:
         ('"fruits.csv"', "7", "file=7"),
         ('"Name the color of the fruit."', '" "', "instruction=empty"),
         ('"Name the color of the fruit."', r'"a\nb"', r"instruction='a\nb'"),
+        ("fruit.\"", "fruit. \"", "instruction='Name the color of the fruit. '"),
+        ('"Name', '" Name', "instruction=' Name the color of the fruit.'"),
+        ("Answer:", "Answer: ", "prompt='Fruit: {query}. Answer: '"),
         ("{query}", "{}", "prompt='Fruit: {}. Answer:'"),
         ("{query}", "{query} {query}", "prompt='Fruit: {query} {query}. Answer:'"),
         ('answer = "color"', 'answer = "colour"', "columns named colour=0"),
@@ -387,6 +392,7 @@ def test_contrasts_are_mutual_and_on_the_same_queries(
         ("reddish-brown", "reddish-brown"),
         ("don't", "don't"),
         ("...", ""),
+        ("e\u0301te\u0301", "\u00e9t\u00e9"),
     ],
 )
 def test_answers_are_normalized(answer: str, normalized: str) -> None:
