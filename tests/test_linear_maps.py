@@ -319,7 +319,7 @@ def test_an_mlp_input_of_exactly_zero_keeps_its_gate_finite():
 def test_completeness_of_a_broken_form_is_refused():
     form = form_of("olmo2", (5, 9))
     embedding = torch.full_like(form.embedding, torch.nan)
-    with pytest.raises(NotFiniteError, match="^completeness of the linear form=NaN"):
+    with pytest.raises(NotFiniteError, match=r"^completeness of the linear form=NaN"):
         completeness(replace(form, embedding=embedding))
 
 
