@@ -252,7 +252,7 @@ def test_a_no_op_of_equal_shape_is_exactly_null_in_every_dtype(dtype, runner, re
 
 
 def test_a_no_op_that_is_not_null_passes_in_no_dtype():
-    passing = Checks(0, 0.4, 0.4, TOLERANCE[torch.bfloat16], "fan_out")
+    passing = Checks(0.0, 0.4, 0.4, TOLERANCE[torch.bfloat16], "fan_out")
     assert passing.passed
     for refused in ({"no_op": 1e-7}, {"no_op": torch.nan}, {"padding": torch.nan}):
         assert not replace(passing, **refused).passed
