@@ -261,7 +261,7 @@ def test_long_replies_are_read_in_time(ask, stub, text):
     start = time.monotonic()
     with pytest.raises(JudgeError):
         ask()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
 
 
 def ask_fresh(stub, tmp_path, model, reply):
