@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ivevidence import Measurement, Store
+from ivfixtures import methods
 from ivfixtures.endpoint import Endpoint
-
-# Part of every judgement's key: raise it when the prompt or the reading of replies changes.
-VERSION = 1
 
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _DECISION = re.compile(r"\W*(yes|no)\b\s*(?:[^\w\s-].*)?", re.DOTALL | re.IGNORECASE)
@@ -42,9 +41,10 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
     Raises: JudgeError, if there is no clear decision; nothing is stored then.
     """
     key = {
-        "method": "judge",
-        "method_version": VERSION,
+        "method": methods.JUDGE.name,
+        "method_version": methods.JUDGE.version,
         "host": endpoint.host,
+        "path": endpoint.path,
         "model": endpoint.model,
         "prompt": prompt,
     }
@@ -58,7 +58,7 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
             raise endpoint.error(f"reply on {answer}", repr(reply), "yes or no", remedy)
         return {}, {"reply": reply, "valid": decision}
 
-    found = store.measure(key, compute)
+    found = store.measure(key, compute, partial(methods.JUDGE.check, {}))
     return Judgement(found.info["valid"], found.info["reply"], found)
 
 

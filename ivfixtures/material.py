@@ -1,11 +1,14 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-from functools import cache, cached_property
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache, cached_property, lru_cache
 from typing import Literal
 
 from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
+from ivevidence import digest_json
 from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton, tokenizer
 from ivfixtures.options import Options
 from ivfixtures.tasks import Item, Task, neutral_sentences
@@ -15,6 +18,7 @@ from ivmethods.model import network, skeleton_handle, wrap
 from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
 
 NEUTRAL_SENTENCES = 4
+_FOR_PEOPLE = ("query", "text")  # fields by which people know a sample or a source text
 _REMOTE = (
     "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
     "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
@@ -135,6 +139,16 @@ class Material:
             protocol=protocol,
             chat=self.chat,
         )
+
+
+def inputs_digest(*inputs: Sequence[Sample | Source]) -> str:
+    """SHA-256 over what a model is run on: token ids and positions, and no text that has them."""
+    return digest_json([[_seen(one) for one in some] for some in inputs])
+
+
+@lru_cache(maxsize=2**14)
+def _seen(one: Sample | Source) -> str:
+    return digest_json({k: v for k, v in asdict(one).items() if k not in _FOR_PEOPLE})
 
 
 @cache
