@@ -28,6 +28,8 @@ _ABSENT = (FileNotFoundError, NotADirectoryError)
 _UNUSABLE = (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError)
 
 Computed = tuple[Mapping[str, np.ndarray], Mapping[str, Any]]
+# Takes arrays and facts; raises EvidenceError where they are not of the form that is expected.
+Check = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], None]
 
 
 class StoreWarning(UserWarning):
@@ -65,35 +67,38 @@ class Store:
         self._warned = False
         self._counting = threading.Lock()
 
-    def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
+    def measure(
+        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
+    ) -> Measurement:
         """Return the measurement of `key`, computing it only if no intact one is stored.
 
-        Another process that measures the same key is waited for. Of several that measured it after
-        all, the first to publish is taken by all. A result that cannot be stored is kept for the
-        life of this object, with a warning.
+        check: holds what is read, and what is computed, to its form. Another process that measures
+        the same key is waited for. Of several that measured it after all, the first to publish is
+        taken by all. A result that cannot be stored is kept for the life of this object, with a
+        warning.
 
         Raises:
             EvidenceError: `key` is not plain JSON data, or `compute` returned arrays that have no
-                portable form.
+                portable form, or not the form that is expected.
         """
         digest = digest_json(key)
-        found = self._unkept.get(digest) or self._load(digest)
+        found = self._unkept.get(digest) or self._load(digest, check)
         if found is None:
             with leased(self.place, digest):
-                found = self._load(digest, warn=True)
+                found = self._load(digest, check, warn=True)
                 if found is None:
-                    return self._compute(digest, key, compute)
+                    return self._compute(digest, key, compute, check)
         with self._counting:
             self.reused += 1
         return found
 
-    def find(self, digest: str) -> Measurement | None:
+    def find(self, digest: str, check: Check | None = None) -> Measurement | None:
         """Return the intact measurement stored under `digest`, or None.
 
         Raises:
             EvidenceError: `digest` is not 64 lower-case hexadecimal digits.
         """
-        return self._unkept.get(digest) or self._load(digest)
+        return self._unkept.get(digest) or self._load(digest, check)
 
     def info(self, digest: str) -> Mapping[str, Any] | None:
         """Return the facts of the measurement stored under `digest`; its arrays are not read.
@@ -136,12 +141,24 @@ class Store:
                 self._put(digest, key, arrays, info)
 
     def _compute(
-        self, digest: str, key: Mapping[str, Any], compute: Callable[[], Computed]
+        self,
+        digest: str,
+        key: Mapping[str, Any],
+        compute: Callable[[], Computed],
+        check: Check | None,
     ) -> Measurement:
         arrays, info = compute()
+        if check:
+            try:
+                check(arrays, info)
+            except EvidenceError as error:
+                remedy = "correct the method, or the form that it states"
+                raise EvidenceError(
+                    error.quantity, error.got, error.expected, error.where, remedy
+                ) from None
         with self._counting:
             self.measured += 1
-        return self._put(digest, key, arrays, info)
+        return self._put(digest, key, arrays, info, check)
 
     def _put(
         self,
@@ -149,10 +166,11 @@ class Store:
         key: Mapping[str, Any],
         arrays: Mapping[str, np.ndarray],
         info: Mapping[str, Any],
+        check: Check | None = None,
     ) -> Measurement:
         portable = {name: _portable(name, array) for name, array in arrays.items()}
         measurement = Measurement(digest, to_plain(key), portable, to_plain(info), reused=False)
-        if published := self._load(digest):
+        if published := self._load(digest, check):
             return published  # by another, after this one's lease had lapsed or without any
         try:
             self._write(measurement)
@@ -175,19 +193,23 @@ class Store:
         record["sha256"] = digest_json(record)
         self.place.write(f"{measurement.digest}.json", canonical_json(record).encode("ascii"))
 
-    def _load(self, digest: str, *, warn: bool = False) -> Measurement | None:
+    def _load(
+        self, digest: str, check: Check | None = None, *, warn: bool = False
+    ) -> Measurement | None:
         _check_digest(digest)
         try:
             record = self._record(digest)
             content = self.place.read(f"{digest}.safetensors", ARRAYS_LIMIT)
             arrays = _checked_arrays(digest, record, content)
+            if check:
+                check(arrays, record["info"])
         except _ABSENT:
             return None
         except _UNUSABLE as error:
             if warn:
                 defect = "cannot be read" if isinstance(error, OSError) else "is damaged"
                 message = f"stored measurement {defect}, so it is measured again: {one_line(error)}"
-                warnings.warn(message, StoreWarning, stacklevel=4)
+                _warn(message)
             return None
         return Measurement(digest, record["key"], arrays, record["info"], reused=True)
 
@@ -201,7 +223,17 @@ class Store:
                 f"measurements are not kept for later runs: {one_line(error)}; "
                 f"free some space or make it writable [{self.place}]"
             )
-            warnings.warn(message, StoreWarning, stacklevel=4)
+            _warn(message)
+
+
+def _warn(message: str) -> None:
+    """Warn; where filters make an error of it, show it all the same and go on: nothing is lost."""
+    try:
+        warnings.warn(message, StoreWarning, stacklevel=5)
+    except StoreWarning:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", StoreWarning)
+            warnings.warn(message, StoreWarning, stacklevel=5)
 
 
 def _is_digest(text: str) -> bool:

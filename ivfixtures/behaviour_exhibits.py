@@ -53,7 +53,7 @@ def judged_answers(bench: Bench) -> Judged | None:
         bench.progress(f"{bench.checkpoint.name} {task.name}: judging answer {number}")
         prompt = judge_prompt(task.response_type, task.instruction, answer)
         judgements[answer] = judged(endpoint, bench.store, prompt)
-        bench.asked_for[f"judgement of {answer!r}"] = judgements[answer].measurement
+        bench.note(f"judgement of {answer!r}", judgements[answer].measurement)
     valid = np.array([judgements[answer].valid for answer in answers])
     return Judged(valid, judgements, endpoint)
 

@@ -1,29 +1,31 @@
 """One checkpoint and task on the bench: all measurements a claim may ask for, through the store."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ivevidence import Measurement, Store
+from ivevidence import Measurement, Store, digest_json
+from ivfixtures import methods
 from ivfixtures.checkpoints import Checkpoint
 from ivfixtures.errors import LineError, error_line
-from ivfixtures.material import Material, SourceName
+from ivfixtures.loading import DTYPES
+from ivfixtures.material import Material, SourceName, inputs_digest
+from ivfixtures.methods import Method
 from ivfixtures.options import Options
-from ivfixtures.origins import Computed, with_origin
+from ivfixtures.origins import Computed, of_model, with_origin
 from ivfixtures.tasks import Task
 from ivmethods.behaviour import greedy_answers
-from ivmethods.checks import RUNNERS, Checks, check, checked_samples, no_op
+from ivmethods.checks import RUNNERS, TOLERANCE, Checks, check, checked_samples, no_op
 from ivmethods.controls import effects_of, norm_matched_random
 from ivmethods.metrics import METRICS, NotFiniteError
 from ivmethods.prompts import Protocol, Source
 from ivmethods.recording import record, run_scores
 from ivmethods.sweep import LayerTuple, Sweep, sweep
 
-# Part of every measurement's key: raise it when a method's numbers change.
-METHOD_VERSION = 1
 RANDOM_DRAWS = 20
 RELEASED_ORDER = 2
 
@@ -47,7 +49,7 @@ class Bench(Material):
         self.store = store
         # By role, what was asked for since it was last cleared: a cell's own.
         self.asked_for: dict[str, Measurement] = {}
-        self._measurements: dict[str, Measurement] = {}
+        self._measurements: dict[str, Measurement] = {}  # by digest
         self.progress = progress
 
     def checks(self) -> Checks:
@@ -56,13 +58,15 @@ class Bench(Material):
         Raises:
             CheckpointRefusedError: a check fails.
         """
+        few = checked_samples(self.samples())
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            few = checked_samples(self.samples())
             found = check(self.model, few, memory_budget=self.memory_budget)
             return {}, {"checks": vars(found)}
 
-        checks = Checks(**self.measure("checks", {}, compute).info["checks"])
+        parameters = {"tolerance": TOLERANCE[DTYPES[self.options.dtype]]}
+        measured = self.measure(methods.CHECKS, parameters, compute, inputs=inputs_digest(few))
+        checks = Checks(**measured.info["checks"])
         if not checks.passed:
             raise CheckpointRefusedError(
                 f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
@@ -86,7 +90,7 @@ class Bench(Material):
             texts = greedy_answers(self.model, samples, **self.decoding, memory_budget=budget)
             return {}, {"answers": texts}
 
-        return list(self.measure("behaviour", self.decoding, compute).info["answers"])
+        return list(self.measure(methods.BEHAVIOUR, self.decoding, compute).info["answers"])
 
     def runs(self) -> Mapping[str, np.ndarray]:
         """Metrics of the unpatched runs, `target` and `instructed`, each [metric, sample]."""
@@ -103,7 +107,7 @@ class Bench(Material):
                 for name, ids in prompts.items()
             }, {}
 
-        return self.measure("runs", {}, compute).arrays
+        return self.measure(methods.RUNS, {}, compute).arrays
 
     def sweep(self, source: SourceName = "instruction", protocol: Protocol = "paper") -> Sweep:
         """Effects of every tuple of layers; those of several sources are averaged over them.
@@ -114,17 +118,11 @@ class Bench(Material):
             CheckpointRefusedError: the no-op control is not null.
         """
         order = RELEASED_ORDER if protocol == "released" else self.options.order
-        runner = self.checks().runner
-        parameters = {
-            "texts": [text.text for text in self.source(source, protocol)],
-            "protocol": protocol,
-            "order": order,
-            "runner": runner,
-        }
+        texts = self.source(source, protocol)
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             results = []
-            for number, text in enumerate(self.source(source, protocol), start=1):
+            for number, text in enumerate(texts, start=1):
                 label = f"sweep from {source} {number}, protocol {protocol}"
                 results.append(self._sweep(self._residual(text), protocol, order, label))
             effects = torch.stack([result.effects for result in results]).mean(dim=0)
@@ -133,10 +131,15 @@ class Bench(Material):
                 "target": results[0].target.numpy(),
                 "degenerate": results[0].degenerate.numpy(),
             }
-            return arrays, {"tuples": [list(t) for t in results[0].tuples]}
+            tuples = [list(t) for t in results[0].tuples]
+            return arrays, {"tuples": tuples, "runner": self.checks().runner}
 
         self.no_op(protocol)
-        found = self.measure(f"sweep {source} {protocol}", parameters, compute)
+        found = self.measure(
+            *(methods.SWEEP, {"protocol": protocol, "order": order}, compute),
+            inputs=inputs_digest(self.samples(protocol), texts),
+            of=f"{source} {protocol}",
+        )
         tensors = {name: torch.from_numpy(array) for name, array in found.arrays.items()}
         tuples = tuple(tuple(t) for t in found.info["tuples"])
         return Sweep(tuples, tensors["effects"], tensors["target"], tensors["degenerate"])
@@ -158,10 +161,12 @@ class Bench(Material):
                 runner=RUNNERS[runner],
                 memory_budget=self.memory_budget,
             )
-            return {"effects": effects.numpy()}, {}
+            return {"effects": effects.numpy()}, {"runner": runner}
 
-        parameters = {"protocol": protocol, "runner": runner}
-        found = self.measure(f"no-op {protocol}", parameters, compute)
+        inputs = inputs_digest(self.samples(protocol))
+        found = self.measure(
+            methods.NO_OP, {"protocol": protocol}, compute, inputs=inputs, of=protocol
+        )
         largest = float(np.abs(found.arrays["effects"]).max())
         if largest != 0:
             raise CheckpointRefusedError(
@@ -172,12 +177,14 @@ class Bench(Material):
 
     def all_layers(self) -> np.ndarray:
         """Effects of patching every layer with the own instruction, [metric, sample]."""
+        sources = self.source()
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            own = self._residual(self.source()[0])
+            own = self._residual(sources[0])
             return {"effects": self._effects(own[None], tuple(range(len(own))))[:, :, 0]}, {}
 
-        return self.measure("all layers", {}, compute).arrays["effects"]
+        inputs = inputs_digest(self.samples(), sources)
+        return self.measure(methods.ALL_LAYERS, {}, compute, inputs=inputs).arrays["effects"]
 
     def controls(self, layers: LayerTuple) -> Mapping[str, np.ndarray]:
         """Effects of other vectors at the same site and tuple, each [metric, sample, draw].
@@ -187,12 +194,7 @@ class Bench(Material):
         """
         instruction = self.source()[0]
         neutral = self.source("neutral")
-        parameters = {
-            "layers": list(layers),
-            "draws": RANDOM_DRAWS,
-            "seed": self.options.seed,
-            "neutral": [source.text for source in neutral],
-        }
+        parameters = {"layers": list(layers), "draws": RANDOM_DRAWS, "seed": self.options.seed}
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             own = self._residual(instruction)
@@ -206,7 +208,13 @@ class Bench(Material):
                 written["positions"] = record(self.model, instruction.ids, positions=others)
             return {name: self._effects(vectors, layers) for name, vectors in written.items()}, {}
 
-        arrays = dict(self.measure(f"controls {layers}", parameters, compute).arrays)
+        found = self.measure(
+            *(methods.CONTROLS, parameters, compute),
+            inputs=inputs_digest(self.samples(), [instruction], neutral),
+            sizes={"draw": RANDOM_DRAWS, "neutral": len(neutral)},
+            of=str(layers),
+        )
+        arrays = dict(found.arrays)
         arrays.setdefault("positions", np.zeros((len(METRICS), len(self.items), 0), np.float32))
         return arrays
 
@@ -259,25 +267,45 @@ class Bench(Material):
 
     def measure(
         self,
-        method: str,
+        method: Method,
         parameters: Mapping[str, Any],
         compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
+        *,
+        inputs: str | None = None,
+        sizes: Mapping[str, int] | None = None,
+        of: str = "",
+        is_part: bool = False,
     ) -> Measurement:
         """The stored measurement of a method with its parameters; computed if there is none.
 
-        compute: its arrays, and what else there is to know about them as JSON.
+        compute: its arrays, and what else there is to know about them as JSON. inputs: digest of
+        what the model is run on; by default the samples of the paper's protocol. sizes: of the
+        result's axes, those known beforehand. of: tells measurements of one method apart for
+        people. is_part: only another measurement is made of it: no cell refers to it.
         """
-        if method not in self._measurements:
-            key = {
-                **self.digests,
-                "task": self.task.digest,
-                "queries": [item.query for item in self.items],
-                "method": method,
-                "method_version": METHOD_VERSION,
-                "parameters": dict(parameters),
-                "dtype": self.options.dtype,
-            }
-            computed = with_origin(self.finite(compute), self.options.device)
-            self._measurements[method] = self.store.measure(key, computed)
-        self.asked_for[method] = self._measurements[method]
-        return self._measurements[method]
+        key: dict[str, Any] = {
+            **self.digests,
+            "inputs": inputs or inputs_digest(self.samples()),
+            "method": f"{method.name} {of}".rstrip(),
+            "method_version": method.version,
+            "parameters": dict(parameters),
+            "dtype": self.options.dtype,
+        }
+        digest = digest_json(key)
+        made = self._measurements.get(digest)
+        if made is None:
+            known = {"metric": len(METRICS), "sample": len(self.items), **(sizes or {})}
+            facts = partial(of_model, self) if method.runs_model else dict
+            computed = with_origin(self.finite(compute), self.options.device, facts)
+            made = self.store.measure(key, computed, partial(method.check, known))
+        if is_part:
+            return made
+        self._measurements[digest] = made
+        return self.note(key["method"], made)
+
+    def note(self, role: str, made: Measurement) -> Measurement:
+        """Note what a cell asked for; of two in one role, the second is known by its digest."""
+        if self.asked_for.get(role, made).digest != made.digest:
+            role = f"{role} {made.digest[:12]}"
+        self.asked_for[role] = made
+        return made

@@ -54,6 +54,11 @@ class Endpoint:
         """Host and port."""
         return urlsplit(self.url).netloc
 
+    @property
+    def path(self) -> str:
+        """Path of the URL: one host may serve several models of one name; never a query."""
+        return urlsplit(self.url).path
+
     def complete(self, prompt: str) -> str:
         """The model's reply to a prompt, after ATTEMPTS attempts at most.
 

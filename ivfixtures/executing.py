@@ -10,7 +10,7 @@ import pytest
 
 from ivevidence import Measurement, Store, digest_json
 from ivevidence.places import one_line
-from ivevidence.store import Computed
+from ivevidence.store import Check, Computed
 from ivevidence.svg import visible_text
 from ivfixtures.executors import Executor, ExecutorError, executor_of
 from ivfixtures.executors.dispatch import Dispatch, Jobs
@@ -32,13 +32,15 @@ class ReadOnlyStore(Store):
 
     counts = True
 
-    def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
+    def measure(
+        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
+    ) -> Measurement:
         """Return the measurement of `key`.
 
         Raises: NotMeasuredError, it is not there.
         """
         digest = digest_json(key)
-        found = self.find(digest)
+        found = self.find(digest, check)
         if found is None:
             raise NotMeasuredError(
                 f"measurement of {key.get('method')}=missing, but should be in the store "

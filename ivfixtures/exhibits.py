@@ -193,6 +193,9 @@ def prompts(cell: Cell) -> tuple[Prompt, ...]:
 def released(cell: Cell) -> Table:
     """The paper's own statistics: top 10 of the released protocol, and the test of Tables 5-8.
 
+    Ties stand as in the published tables, which go through the pairs row by row: a single layer,
+    there the pair (i, i), before the pairs that begin with it.
+
     Source: RELEASED_CODE, "The superadditivity test". Its t-test holds a mean of booleans against
     50.0 and so rejects whatever the data; it is shown, and decides nothing.
     """
@@ -201,7 +204,8 @@ def released(cell: Cell) -> Table:
     means = np.round(sweep.of(ranking).numpy().mean(axis=0), 2)
     logits = sweep.of("logit").numpy()
     rows = []
-    for index in np.argsort(-means, kind="stable")[:SHOWN_TUPLES]:
+    row_by_row = sorted(range(len(means)), key=lambda i: (-means[i], sweep.tuples[i]))
+    for index in row_by_row[:SHOWN_TUPLES]:
         t = sweep.tuples[index]
         parts = [sweep.tuples.index((layer,)) for layer in (t[0], t[-1])]
         holds = logits[:, index] >= logits[:, parts].sum(axis=1)

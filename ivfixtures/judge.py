@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ivevidence import Measurement, Store
+from ivfixtures import methods
 from ivfixtures.endpoint import Endpoint, without_key
-
-# Part of every judgement's key: raise it when the prompt or the reading of replies changes.
-VERSION = 1
 
 LONGEST_KEPT = 200  # characters of a reply
 
@@ -47,9 +46,10 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
     Raises: JudgeError, if there is no clear decision; nothing is stored then.
     """
     key = {
-        "method": "judge",
-        "method_version": VERSION,
+        "method": methods.JUDGE.name,
+        "method_version": methods.JUDGE.version,
         "host": endpoint.host,
+        "path": endpoint.path,
         "model": endpoint.model,
         "prompt": prompt,
     }
@@ -63,7 +63,7 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
             raise endpoint.error(f"reply on {answer}", repr(reply), "yes or no", remedy)
         return {}, {"reply": _kept(reply), "valid": decision}
 
-    found = store.measure(key, compute)
+    found = store.measure(key, compute, partial(methods.JUDGE.check, {}))
     return Judgement(found.info["valid"], _kept(found.info["reply"]), found)
 
 

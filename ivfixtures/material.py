@@ -1,13 +1,15 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from dataclasses import asdict
+from functools import cache, cached_property, lru_cache
 from typing import Any, Literal
 
 from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
+from ivevidence import digest_json
 from ivfixtures import generation
 from ivfixtures.checkpoints import (
     Checkpoint,
@@ -37,6 +39,7 @@ from ivmethods.prompts import (
 )
 
 NEUTRAL_SENTENCES = 4
+_FOR_PEOPLE = ("query", "text")  # fields by which people know a sample or a source text
 _REMOTE = (
     "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
     "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
@@ -200,6 +203,16 @@ class Material:
             yield
         except PromptError as error:
             raise PromptError(f"{self.checkpoint.name}: {error}") from error
+
+
+def inputs_digest(*inputs: Sequence[Sample | Source]) -> str:
+    """SHA-256 over what a model is run on: token ids and positions, and no text that has them."""
+    return digest_json([[_seen(one) for one in some] for some in inputs])
+
+
+@lru_cache(maxsize=2**14)
+def _seen(one: Sample | Source) -> str:
+    return digest_json({k: v for k, v in asdict(one).items() if k not in _FOR_PEOPLE})
 
 
 @cache

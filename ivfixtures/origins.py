@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ivevidence import Measurement
+from ivfixtures.methods import ORIGIN
 from ivfixtures.provenance import LIBRARIES, environment
+from ivmethods.model import network
 
-ORIGIN = "measured with"  # its name among a measurement's facts
+if TYPE_CHECKING:
+    from ivfixtures.material import Material
+
+# They move the last digits, as every other machine does, and may differ within one run: kept and
+# shown, but a note on each cell would hide the notes that matter.
+UNNOTED = ("threads", "memory budget")
+_SEVERAL = {"device": "on several devices", "attention": "with several kinds of attention"}
 
 Computed = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 
-def with_origin(compute: Callable[[], Computed], device: str) -> Callable[[], Computed]:
-    """The computation of a measurement on a device, with what it is made with among its facts."""
+def with_origin(
+    compute: Callable[[], Computed], device: str, more: Callable[[], Mapping[str, str]] = dict
+) -> Callable[[], Computed]:
+    """The computation of a measurement on a device, with what it is made with among its facts.
+
+    more: further facts, asked for when it has been computed.
+    """
 
     def computed() -> Computed:
         arrays, info = compute()
-        return arrays, {**info, ORIGIN: dict(origin(device))}
+        made_with = {**origin(device), "threads": str(torch.get_num_threads()), **more()}
+        return arrays, {**info, ORIGIN: made_with}
 
     return computed
+
+
+def of_model(material: Material) -> dict[str, str]:
+    """How a model was run: its attention, and the memory by which its batches are cut (in GiB)."""
+    return {
+        "attention": str(getattr(network(material.model).config, "_attn_implementation", None)),
+        "memory budget": f"{material.memory_budget / 2**30:.3g} GiB",
+    }
 
 
 @functools.cache
@@ -43,8 +65,8 @@ def differences(made: Mapping[str, Measurement]) -> tuple[str, ...]:
     """A note for each fact in which measurements differ: which, by role, were made with what."""
     notes = []
     for fact, values in _by_fact(made).items():
-        if len(values) > 1:
-            what = "on several devices" if fact == "device" else f"with several versions of {fact}"
+        if len(values) > 1 and fact not in UNNOTED:
+            what = _SEVERAL.get(fact, f"with several versions of {fact}")
             each = "; ".join(f"{value} ({', '.join(roles)})" for value, roles in values.items())
             notes.append(f"measured {what}: {each}")
     return tuple(notes)

@@ -10,7 +10,7 @@ import pytest
 
 from ivevidence import Claim, Measurement, Store, digest_json
 from ivevidence.places import Place
-from ivevidence.store import Computed
+from ivevidence.store import Check, Computed
 from ivevidence.svg import visible_text
 from ivfixtures.asks import ASKS, Asked, Tokens, Want
 from ivfixtures.bench import Bench, CheckpointRefusedError
@@ -49,14 +49,16 @@ class PlanStore(Store):
         super().__init__(place)
         self.wanted, self._stored = "", stored
 
-    def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
+    def measure(
+        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
+    ) -> Measurement:
         """Return a measurement that is stored and not the one that is wanted.
 
         Raises: _Found.
         """
         digest, method = digest_json(key), str(key["method"])
         is_stored = digest in self._stored
-        if is_stored and method != self.wanted and (found := self.find(digest)):
+        if is_stored and method != self.wanted and (found := self.find(digest, check)):
             return found
         raise _Found(method, is_stored)
 

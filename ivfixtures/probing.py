@@ -1,6 +1,6 @@
 """The probes of a checkpoint: T_inst residuals of every task's rephrasings, measured once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Integer
 from threadpoolctl import threadpool_limits
 
 from ivevidence import Measurement
+from ivfixtures import methods
 from ivfixtures.bench import Bench
+from ivfixtures.material import inputs_digest
 from ivfixtures.options import Options
-from ivfixtures.origins import with_origin
 from ivfixtures.tasks import normalize_answer
 from ivmethods.probes import (
     Leak,
@@ -28,8 +29,6 @@ from ivmethods.prompts import token_texts
 from ivmethods.recording import record_sources
 from ivmethods.separability import dimensions, lda_plane, linearly_separable
 
-# Part of both measurements' keys: raise it when their numbers change.
-VERSION = 1
 MOST_REPHRASINGS = 200  # a task, section 5.1
 FOLDS = 5
 RANDOM_LABELINGS = 5
@@ -131,9 +130,9 @@ def rephrasings(options: Options) -> Rephrasings:
 def probes(bench: Bench) -> Probes:
     """The probes of a bench's checkpoint.
 
-    They are the checkpoint's, whatever the bench's task: their key names weights, tokenizer and the
-    rephrasings of all tasks, so that every task's cell reads the same measurement. The residuals
-    are a measurement of their own, for they alone need the model.
+    They are the checkpoint's, whatever the bench's task: their inputs are the rephrasings of all
+    tasks, so that every task's cell reads the same measurement. The residuals are a measurement of
+    their own, for they alone need the model.
     """
     some, seed = rephrasings(bench.options), bench.options.seed
 
@@ -152,8 +151,11 @@ def probes(bench: Bench) -> Probes:
         "random labelings": RANDOM_LABELINGS,
         "seed": seed,
     }
-    found = _of_checkpoint(bench, "probes", parameters, compute)
-    bench.asked_for["probes"] = found
+    found = bench.measure(
+        *(methods.PROBES, parameters, compute),
+        inputs=_inputs(bench, some.texts),
+        sizes={"text": len(some.texts), "task": len(some.tasks), "fold": FOLDS},
+    )
     arrays: dict[str, Any] = dict(found.arrays)
     return Probes(
         rephrasings=some,
@@ -181,23 +183,16 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
         tokens = [token_texts(bench.tokenizer, (s.ids[s.position],))[0] for s in sources]
         return {"streams": streams.numpy()}, {"tokens": tokens}
 
-    return _of_checkpoint(bench, "instruction residuals", {"texts": list(texts)}, compute)
+    return bench.measure(
+        *(methods.RESIDUALS, {}, compute),
+        inputs=_inputs(bench, texts),
+        sizes={"text": len(texts)},
+        is_part=True,
+    )
 
 
-def _of_checkpoint(
-    bench: Bench,
-    method: str,
-    parameters: Mapping[str, Any],
-    compute: Callable[[], tuple[dict[str, np.ndarray], dict[str, Any]]],
-) -> Measurement:
-    key = {
-        **bench.digests,
-        "method": method,
-        "method_version": VERSION,
-        "parameters": dict(parameters),
-        "dtype": bench.options.dtype,
-    }
-    return bench.store.measure(key, with_origin(bench.finite(compute), bench.options.device))
+def _inputs(bench: Bench, texts: tuple[str, ...]) -> str:
+    return inputs_digest([bench.as_source(text) for text in texts])
 
 
 # The fits are small: with two threads they take ten times as long, and their last digits differ.

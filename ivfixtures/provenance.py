@@ -16,7 +16,10 @@ from jaxtyping import Bool
 if TYPE_CHECKING:
     from ivfixtures.bench import Bench
 
-LIBRARIES = ("ivclaims", "torch", "transformers", "nnsight", "numpy", "scipy")
+LIBRARIES = (
+    *("ivclaims", "torch", "transformers", "tokenizers", "nnsight", "numpy", "scipy"),
+    "scikit-learn",
+)
 
 
 def provenance(benches: Sequence[Bench]) -> dict[str, Any]:

@@ -68,10 +68,10 @@ class Task:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that a sweep or a behaviour measurement of this task takes in.
+        """SHA-256 over what tells whether two cells are about the same task.
 
         Name, source and notes stay out, and so do the rephrasings, the sub-instruction and the
-        response type: a measurement of those names them in its own key.
+        response type. Keys of measurements have the tokens that come of it instead.
         """
         content = {
             "instruction": self.instruction,

@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ivfixtures import methods
 from ivfixtures.bench import Bench, CheckpointRefusedError
+from ivfixtures.material import inputs_digest
 from ivmethods.layouts import weights_of
 from ivmethods.linear_maps import LinearForm, attribution, completeness, linear_forms
 from ivmethods.model import network
 from ivmethods.path_graph import Semantics, path_graph
-from ivmethods.paths import Traced, trace_paths
+from ivmethods.paths import DRAWS, Traced, trace_paths
+from ivmethods.prompts import Sample
 from ivmethods.ranks import HIGH_RANK
 from ivmethods.recording import answers
 
@@ -92,7 +95,7 @@ def attributed(bench: Bench) -> Attributed:
             errors.append(completeness(form))
         return {"tokens": tokens, "biases": np.array(biases)}, {"completeness": max(errors)}
 
-    found = bench.measure("attribution", {}, compute)
+    found = bench.measure(methods.ATTRIBUTION, {}, compute)
     error, most = float(found.info["completeness"]), LARGEST_INCOMPLETENESS[bench.options.dtype]
     if not error <= most:
         raise CheckpointRefusedError(
@@ -117,12 +120,16 @@ def traced(bench: Bench, k: int, semantics: Semantics = "equation") -> Tracing:
         "semantics": semantics,
         "granularity": granularity,
         "first": first,
+        "high rank": HIGH_RANK,
         "max_paths": options.max_paths,
+        "draws": DRAWS,
         "seed": options.seed,
     }
 
+    answering = bench.samples("released" if semantics == "released" else "paper")
+
     def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        tokens, single_heads = _answer_tokens(bench, semantics), 0
+        tokens, single_heads = _answer_tokens(bench, answering), 0
         found: list[Traced] = []
         for i, form in enumerate(_forms(bench, f"paths at k = {k}, {semantics}")):
             if not found:
@@ -143,17 +150,22 @@ def traced(bench: Bench, k: int, semantics: Semantics = "equation") -> Tracing:
                 )
             )
         strongest = [[list(path.positions), path.logit] for path in found[0].strongest]
-        totals = [[str(total) for total in one.totals] for one in found]
+        totals = [list(one.totals) for one in found]
         arrays = _arrays(found)
         arrays["hits"] = np.where(tokens.numpy()[:, None] < 0, np.nan, arrays["hits"])
-        info = {"strongest": strongest, "totals": totals, "single heads": str(single_heads)}
+        info = {"strongest": strongest, "totals": totals, "single heads": single_heads}
         return arrays, info
 
-    stored = bench.measure(f"paths k={k} {semantics} {granularity}", parameters, compute)
+    stored = bench.measure(
+        *(methods.PATHS, parameters, compute),
+        inputs=inputs_digest(samples, answering),
+        sizes={"answer": len(ANSWERS)},
+        of=f"k={k} {semantics} {granularity}",
+    )
     info = stored.info
     strongest = tuple((tuple(path), logit) for path, logit in info["strongest"])
     return Tracing(
-        k, first, **stored.arrays, strongest=strongest, single_heads=int(info["single heads"])
+        k, first, **stored.arrays, strongest=strongest, single_heads=info["single heads"]
     )
 
 
@@ -164,9 +176,8 @@ def released_applies(bench: Bench) -> bool:
     return getattr(config, "num_key_value_heads", heads) == heads
 
 
-def _answer_tokens(bench: Bench, semantics: Semantics) -> Int[Tensor, "sample answer"]:
+def _answer_tokens(bench: Bench, samples: list[Sample]) -> Int[Tensor, "sample answer"]:
     """ANSWERS of every sample; -1 where there is none."""
-    samples = bench.samples("released" if semantics == "released" else "paper")
     generator = torch.Generator().manual_seed(bench.options.seed)
     vocab = network(bench.model).get_output_embeddings().weight.shape[0]
     random = torch.randint(vocab, (len(samples),), generator=generator)

@@ -60,12 +60,12 @@ def evidence(pytester):
 
 
 def stored(pytester):
-    """The store's measurements: the paths of their records, by method and task."""
+    """The store's measurements: the paths of their records, by method and inputs."""
     paths = {}
     for path in (pytester.path / ".ivclaims").glob("*.json"):
         key = json.loads(path.read_text())["key"]
         if "method" in key:  # values that were kept for expectations have none
-            paths[key["method"], key["task"]] = path
+            paths[key["method"], key["inputs"]] = path
     return paths
 
 

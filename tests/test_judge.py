@@ -188,6 +188,7 @@ def test_an_answer_is_judged_once_by_a_host_and_a_model(stub, ask, tmp_path):
     assert first.measurement.digest == again.measurement.digest
     assert len(stub.requests) == 1
     assert not ask_fresh(stub, tmp_path, "other-model", "no").valid
+    assert not ask_fresh(stub, tmp_path, "some-model", "no", path="/other/v1").valid
     stored = "".join(path.read_text("latin-1") for path in (tmp_path / "store").iterdir())
     assert SECRET not in stored
     assert "127.0.0.1" in stored
@@ -264,10 +265,11 @@ def test_long_replies_are_read_in_time(ask, stub, text):
     assert time.monotonic() - start < 20
 
 
-def ask_fresh(stub, tmp_path, model, reply):
+def ask_fresh(stub, tmp_path, model, reply, *, path="/v1"):
     stub.replies = [says(reply)]
     prompt = judge_prompt("an English adjective", "State it.", "red")
-    return judged(Endpoint(stub.url, model), Store(tmp_path / "store"), prompt)
+    url = stub.url.removesuffix("/v1") + path
+    return judged(Endpoint(url, model), Store(tmp_path / "store"), prompt)
 
 
 # ------------------------------------------------------------------------------------ what fails
@@ -485,7 +487,7 @@ def test_answers_are_asked_for_once_each(stub, tmp_path):
         task=load_tasks()["anim_color"],
         checkpoint=SimpleNamespace(name="c"),
         store=Store(tmp_path),
-        asked_for={},
+        note=lambda role, made: None,
         progress=lambda line: None,
         answers=lambda: ["red\n", "Red", " red. Blue", "red"],
     )

@@ -3,6 +3,8 @@
 import json
 from importlib.metadata import version
 
+import torch
+
 from ivevidence import Measurement
 from ivfixtures import origins
 from ivfixtures.origins import ORIGIN, differences, origin, together, with_origin
@@ -34,9 +36,20 @@ def test_origins_that_differ_are_noted_with_who_was_made_with_what():
 def test_the_origin_is_that_of_the_process_and_changes_nothing_else():
     arrays, info = with_origin(lambda: ({"a": 1}, {"b": 2}), "cpu")()
     assert (arrays, info.pop("b")) == ({"a": 1}, 2)
-    assert info == {ORIGIN: dict(origin("cpu"))}
+    assert info == {ORIGIN: {**origin("cpu"), "threads": str(torch.get_num_threads())}}
     assert info[ORIGIN]["device"] == "cpu"
-    assert info[ORIGIN]["torch"] == version("torch")
+    for library in ("torch", "tokenizers", "scikit-learn"):
+        assert info[ORIGIN][library] == version(library)
+
+
+def test_what_only_moves_last_digits_is_told_but_not_noted():
+    of = {"runs": made(threads="1", attention="sdpa", **{"memory budget": "1 GiB"})}
+    of |= {"sweep": made(threads="2", attention="sdpa", **{"memory budget": "0.8 GiB"})}
+    assert together(of)["threads"] == "1, 2"
+    assert differences(of) == ()
+    of["paths"] = made(attention="eager")
+    (note,) = differences(of)
+    assert note == "measured with several kinds of attention: sdpa (runs, sweep); eager (paths)"
 
 
 def test_an_accelerator_is_called_by_its_name(monkeypatch):
@@ -62,7 +75,10 @@ def test_a_cell_of_measurements_made_apart_says_so(pytester, monkeypatch):
         return found
 
     first = cell()
-    assert first["provenance"][ORIGIN]["torch"] == version("torch")
+    made_with = first["provenance"][ORIGIN]
+    assert made_with["torch"] == version("torch")
+    assert made_with["attention"] == "sdpa"
+    assert made_with["memory budget"].endswith(" GiB")
     assert not any("several" in note for note in first["notes"])
 
     records = {

@@ -11,7 +11,6 @@ from ivevidence import Store
 from ivfixtures import asks, checkpoints, plan
 from ivfixtures.checkpoints import CheckpointError
 from ivfixtures.plan_text import lines
-from ivfixtures.tasks import load_tasks
 from tests.suite import printed, saved
 
 CLAIMS = [
@@ -63,26 +62,27 @@ def methods(found, *states):
     return sorted((one.task, one.method) for one in found.planned.values() if one.state in states)
 
 
-def measured(pytester, tasks):
-    """Task and method of what is in the store, controls without their layers."""
-    names = {task.digest: name for name, task in load_tasks(tasks).items()}
-    found = []
-    for path in (pytester.path / ".ivclaims").glob("*.json"):
-        key = json.loads(path.read_text())["key"]
-        found.append((names.get(key.get("task"), ""), key["method"].partition(" (")[0]))
-    return sorted(found)
+def names(found, *states):
+    return sorted(method for _, method in methods(found, *states))
+
+
+def measured(pytester):
+    """Methods of what is in the store, controls without their layers."""
+    paths = (pytester.path / ".ivclaims").glob("*.json")
+    found = [json.loads(path.read_text())["key"]["method"] for path in paths]
+    return sorted(method.partition(" (")[0] for method in found)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytester, tasks):
+def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytester):
     only, options = [f"claims.test_{claim}"], ("--measure-anyway", "--orders", "1,2")
     before = planned(*options, only=only)
-    assert not measured(pytester, tasks)
+    assert not measured(pytester)
     assert not methods(before, "stored")
     judge(*options, only=only)
-    found = measured(pytester, tasks)
-    controls = [(task, method) for task, method in found if method == "controls"]
-    assert methods(before, "missing") == [one for one in found if one not in controls]
+    found = measured(pytester)
+    controls = [method for method in found if method == "controls"]
+    assert names(before, "missing") == [one for one in found if one not in controls]
     # Each cell at most one, and cells may have the same.
     assert len(controls) <= len(methods(before, "open"))
     assert bool(controls) == bool(methods(before, "open"))
@@ -139,9 +139,7 @@ def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch
     assert not list((pytester.path / ".ivclaims").glob("*"))
 
 
-def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(
-    planned, judge, pytester, tasks
-):
+def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(planned, judge, pytester):
     only, options = ["claims.test_localization"], ("--measure-anyway", "-k", "adj_ant")
     judge(*options, only=only)
     for path in (pytester.path / ".ivclaims").glob("*.json"):
@@ -155,8 +153,8 @@ def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(
 def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
     only = ["claims.test_localization", "claims.test_superadditivity"]
     found = planned("--measure-anyway", "-k", "adj_ant", only=only)
-    names = ["localization rr", "superadditivity logit", "superadditivity rr"]
-    assert methods(found, "open") == [("adj_ant", f"controls of {name}") for name in names]
+    cells = ["localization rr", "superadditivity logit", "superadditivity rr"]
+    assert methods(found, "open") == [("adj_ant", f"controls of {cell}") for cell in cells]
 
 
 def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(

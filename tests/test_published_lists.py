@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ivfixtures.exhibits import released
 from ivfixtures.published import top_tuples
 from ivfixtures.published_exhibits import published_lists, ranked
 from ivmethods.metrics import METRICS
@@ -121,3 +122,11 @@ def test_a_rank_correlation_is_scipys():
     sweep = made_up(dict(zip(printed(), values, strict=True)))
     expected = stats.spearmanr([row.contribution.value for row in published], values).statistic
     assert ranked(sweep, "rr", 2).spearman(published) == pytest.approx(expected)
+
+
+def test_ties_of_the_released_scripts_stand_row_by_row_as_in_the_tables():
+    """Table 9, adj_comp: (2, 3), (3, 3), (3, 14) and (3, 15) are printed alike, in this order."""
+    tied = [(2, 3), (3,), (3, 14), (3, 15)]
+    sweep = made_up(dict.fromkeys(tied, 0.1), metric="rr_released")
+    rows = released(cell_of(sweep, sweep)).rows
+    assert [row[0] for row in rows[:5]] == ["2, 3", "3", "3, 14", "3, 15", "0"]

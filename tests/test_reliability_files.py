@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import time
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import ivfixtures.bench  # noqa: F401 - lest runs in this process import their o
 from ivevidence import EvidenceError, canonical_json, digest_json
 from ivevidence.expectations import read_expectations
 from ivevidence.store import ARRAYS_LIMIT, RECORD_LIMIT
+from ivfixtures import methods
 from tests.reliability import (
     MEASURED,
     ONE,
@@ -295,10 +297,14 @@ def test_links_in_the_place_of_results_are_replaced(judge, pytester, before):
 
 
 def test_measurements_of_another_version_are_not_taken(judge, pytester, before, monkeypatch):
-    monkeypatch.setattr("ivfixtures.bench.METHOD_VERSION", 0)
+    """And only those of the method that has another version."""
+    monkeypatch.setattr(methods, "RUNS", replace(methods.RUNS, version=0))
     judge(*MEASURED, only=ONE)
-    assert evidence(pytester).run["measured"] == before.run["measured"]
-    assert len(stored(pytester)) == before.run["measured"]
+    after = evidence(pytester)
+    assert after.run["measured"] == len({cell.task for cell in after.cells})
+    for one, other in zip(before.cells, after.cells, strict=True):
+        differing = {*one.measurements.items()} ^ {*other.measurements.items()}
+        assert {role for role, _ in differing} == {"runs"}
 
 
 def test_measurements_of_other_weights_or_tokenizers_are_not_taken(

@@ -11,9 +11,9 @@ import pytest
 
 from ivevidence.places import Folder
 from ivfixtures import registry
-from ivfixtures.bench import METHOD_VERSION
 from ivfixtures.checkpoints import CheckpointError, digests
 from ivfixtures.executors.jobs import Job, JobFolder
+from ivfixtures.methods import METHODS
 from ivfixtures.provenance import LIBRARIES, environment
 from ivfixtures.subjects import Subject
 
@@ -119,7 +119,7 @@ def _inputs(checkpoints: Sequence[Checkpoint], options: Options) -> dict[str, An
     return {
         "checkpoints": {checkpoint.name: _digests(checkpoint) for checkpoint in checkpoints},
         "tasks": {name: task.digest for name, task in options.tasks.items()},
-        "method version": METHOD_VERSION,
+        "methods": {name: method.version for name, method in METHODS.items()},
         "versions": environment(LIBRARIES)["versions"],
     }
 

@@ -20,7 +20,7 @@ import pytest
 
 from ivevidence.leases import leased
 from ivevidence.places import Folder, one_line
-from ivevidence.store import Computed, Measurement, Store, StoreWarning
+from ivevidence.store import Check, Computed, Measurement, Store, StoreWarning
 from ivfixtures.executors.jobs import LOG, JobFolder, Result
 from ivfixtures.executors.private import log_tail
 from ivfixtures.plugin import RUN_NAME, WORKER_NAME
@@ -114,9 +114,11 @@ class NotingStore(Store):
 
     asked_for: frozenset[str] = frozenset()
 
-    def measure(self, key: Mapping[str, Any], compute: Callable[[], Computed]) -> Measurement:
+    def measure(
+        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
+    ) -> Measurement:
         """Return the measurement as a store does."""
-        found = super().measure(key, compute)
+        found = super().measure(key, compute, check)
         self.asked_for |= {found.digest}
         return found
 

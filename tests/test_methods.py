@@ -1,0 +1,147 @@
+"""Keys of measurements, and the forms that what is stored under them is held to."""
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ivevidence import EvidenceError, Store, StoreWarning
+from ivfixtures import methods
+from ivfixtures.bench import Bench
+from ivfixtures.material import inputs_digest
+from ivfixtures.methods import METHODS, Array, Fact, Method
+from ivfixtures.registry import resolve
+from ivfixtures.tasks import load_tasks
+from ivmethods.metrics import METRICS
+from ivmethods.prompts import Sample, Source
+
+KEY = {"method": "some"}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A bench on an embedded checkpoint, for measurements that run no model."""
+    task = load_tasks()["adj_ant"]
+    options = SimpleNamespace(
+        samples=4, seed=0, device="cpu", dtype="float32", chat_template="never", system_prompt=None
+    )
+    return Bench(resolve("tiny-olmo2-sft"), task, options, Store(tmp_path), print)
+
+
+def of_layer(bench, layer):
+    method = Method("norms", 1, {"norms": Array("float32", "")}, runs_model=False)
+
+    def compute():
+        return {"norms": np.float32(layer)}, {}
+
+    return bench.measure(method, {"layer": layer}, compute)
+
+
+def test_measurements_of_one_method_are_told_apart_by_their_parameters(bench):
+    first, second, again = (of_layer(bench, layer) for layer in (1, 2, 1))
+    assert [float(each.arrays["norms"]) for each in (first, second, again)] == [1, 2, 1]
+    assert {each.digest for each in bench.asked_for.values()} == {first.digest, second.digest}
+    assert [*bench.asked_for] == ["norms", f"norms {second.digest[:12]}"]
+
+
+def test_inputs_are_tokens_and_positions_whatever_people_call_them():
+    sample = Sample("big", (1, 2, 3), 1, (0, 3), 0, 4, None)
+    source = Source("State it.", (1, 2), 1)
+    found = inputs_digest([sample], [source])
+    same = inputs_digest([replace(sample, query="Big")], [replace(source, text="State  it.")])
+    assert same == found
+    for other in ({"instructed": (1, 2, 2)}, {"t_inst": 0}, {"site": 1}, {"contrast": 4}):
+        assert inputs_digest([replace(sample, **other)], [source]) != found
+    assert inputs_digest([sample], [replace(source, position=0)]) != found
+    assert inputs_digest([sample, source]) != found
+
+
+def test_a_text_that_no_model_sees_is_in_no_key(bench):
+    other = replace(bench.task, valid=replace(bench.task.valid, pattern="x"), name="another")
+    twin = Bench(bench.checkpoint, other, bench.options, bench.store, print)
+    assert other.digest != bench.task.digest
+    assert of_layer(twin, 1).digest == of_layer(bench, 1).digest
+    changed = replace(bench.task, prompt="Word: {query}. Answer:")
+    other = Bench(bench.checkpoint, changed, bench.options, bench.store, print)
+    assert of_layer(other, 1).digest != of_layer(bench, 1).digest
+
+
+def sweep(tuples=2):
+    effects = np.zeros((len(METRICS), 3, tuples), np.float32)
+    effects[METRICS.index("logit_diff")] = np.nan
+    arrays = {"effects": effects, "target": effects[:, :, 0], "degenerate": np.zeros(tuples, bool)}
+    return arrays, {"tuples": [[layer] for layer in range(tuples)], "runner": "batched"}
+
+
+SIZES = {"metric": len(METRICS), "sample": 3}
+
+
+def test_what_has_its_form_passes():
+    methods.SWEEP.check(SIZES, *sweep())
+    methods.BEHAVIOUR.check(SIZES, {}, {"answers": ["a", "b", "c"]})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "info", "said"),
+    [
+        ({"effects": np.zeros((5, 3, 2), np.int8)}, {}, "effects='int8', but should be float32"),
+        ({"effects": np.zeros((5, 3, 4), np.float32)}, {}, "shape of degenerate=(2,)"),
+        ({"effects": np.zeros((5, 4, 2), np.float32)}, {}, "shape of effects=(5, 4, 2)"),
+        ({"effects": np.full((5, 3, 2), 2, np.float32)}, {}, "value of effects=2.0"),
+        ({"more": np.zeros(1)}, {}, "differing arrays='more'"),
+        ({}, {"tuples": "01"}, "tuples='01', but should be a list"),
+        ({}, {"tuples": [[0], ["1"]]}, "tuples[1][0]='1', but should be a whole number"),
+        ({}, {"runner": "none"}, "runner='none', but should be one of fan_out"),
+        ({}, {"tuples": [[0], [1], [2]]}, "shape of tuples=(3,)"),
+        ({}, {methods.ORIGIN: {"device": ["cpu"]}}, "measured with['device']=['cpu']"),
+    ],
+)
+def test_what_has_another_form_is_one_line(arrays, info, said):
+    good = sweep()
+    with pytest.raises(EvidenceError) as error:
+        methods.SWEEP.check(SIZES, good[0] | arrays, good[1] | info)
+    assert str(error.value).startswith(said)
+    assert str(error.value).endswith("[sweep]")
+
+
+def test_an_index_lies_within_its_axis():
+    method = Method("m", 1, {"chosen": Array("int64", "fold", 0, "layer")})
+    method.check({"layer": 2}, {"chosen": np.array([0, 1])}, {})
+    for wrong in ([0, 2], [-1, 0]):
+        with pytest.raises(EvidenceError, match="value of chosen"):
+            method.check({"layer": 2}, {"chosen": np.array(wrong)}, {})
+
+
+def test_a_record_of_another_form_is_measured_again(tmp_path):
+    """Answers as one text are characters to whoever takes them for a list."""
+    check = partial(Method("some", 1, facts={"answers": Fact(tuple[str, ...])}).check, {})
+    Store(tmp_path).measure(KEY, lambda: ({}, {"answers": "abc"}))
+    with pytest.warns(StoreWarning, match="is damaged, so it is measured again: answers='abc'"):
+        again = Store(tmp_path).measure(KEY, lambda: ({}, {"answers": ["a"]}), check)
+    assert again.info["answers"] == ["a"]
+    assert Store(tmp_path).find(again.digest, check).info["answers"] == ["a"]
+
+
+def test_a_result_of_another_form_is_not_kept(tmp_path):
+    check = partial(Method("some", 1).check, {})
+    with pytest.raises(EvidenceError, match=r"differing facts='more'.*; correct the method"):
+        Store(tmp_path).measure(KEY, lambda: ({}, {"more": 1}), check)
+    assert not [*tmp_path.glob("*.json")]
+
+
+def test_filters_that_make_errors_of_warnings_do_not_keep_damage(tmp_path):
+    digest = Store(tmp_path).measure(KEY, lambda: ({}, {"a": 1})).digest
+    (tmp_path / f"{digest}.json").write_text("{}")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("error")
+        again = Store(tmp_path).measure(KEY, lambda: ({}, {"a": 2}))
+    assert again.info == {"a": 2}
+    assert Store(tmp_path).find(digest).info == {"a": 2}
+    assert [each.category for each in seen] == [StoreWarning]
+
+
+def test_names_of_methods_are_their_own():
+    assert all(METHODS[name].name == name for name in METHODS)
