@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
+from ivevidence.records import cell_id, cell_name
 from ivfixtures import exhibits, origins
 from ivfixtures.bench import Bench
 from ivfixtures.judging import no_headroom
@@ -139,7 +140,18 @@ class Cell:
             f"{self.bench.task.name}: IA={share.estimate:.2f} (lower bound {share.low:.2f}, "
             f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
         )
-        return Decision("not_applicable", reason)
+        return Decision("not_applicable", reason, gate=self._gate)
+
+    @property
+    def _gate(self) -> str | None:
+        """The cell whose verdict says whether the (first) checkpoint is competent.
+
+        None where a judge decides that one.
+        """
+        if self.bench.options.judge:
+            return None
+        at = (self.bench.checkpoint.name, self.bench.task.name)
+        return cell_id(cell_name("behaviour", *at, "ia"))
 
     def require_headroom(self, smallest: float) -> None:
         """Conclude `inconclusive` before any sweep where there is nothing to restore."""

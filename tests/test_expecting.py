@@ -23,7 +23,7 @@ MEASURED = ("--measure-anyway", "--orders", "1")
 
 
 def evidence(pytester):
-    return read_evidence(pytester.path / "reports" / "evidence.json")
+    return read_evidence(pytester.path / "reports" / "claims.evidence.json")
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +175,13 @@ def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, 
 def test_what_cannot_be_is_one_line_before_anything_is_measured(
     judge, pytester, baseline, options, line
 ):
-    (pytester.path / "reports" / "evidence.json").unlink()
+    (pytester.path / "reports" / "claims.evidence.json").unlink()
     (pytester.path / "tasks").mkdir(exist_ok=True)
     result = judge(*MEASURED, "--expect", "expected.json", *options, only=ONE)
     assert result.ret == 4
     result.stderr.fnmatch_lines([line])
     assert len(result.errlines) == 2
-    assert not (pytester.path / "reports" / "evidence.json").exists()
+    assert not (pytester.path / "reports" / "claims.evidence.json").exists()
 
 
 def test_other_task_data_is_refused(judge, baseline, tasks):
@@ -330,8 +330,8 @@ def test_shards_are_the_whole_and_no_checkpoint_is_split(pytester, two):
             *(*two, "--shard", part, "--html", html, "--expect", "e.json", "--store", f"s{part[0]}")
         )
         assert result.ret == 0, printed(result)
-        shards.append(read_evidence(pytester.path / f"shard{part[0]}" / "evidence.json"))
-    whole = read_evidence(pytester.path / "whole" / "evidence.json")
+        shards.append(read_evidence(pytester.path / f"shard{part[0]}" / "c.evidence.json"))
+    whole = read_evidence(pytester.path / "whole" / "c.evidence.json")
     assert [{Path(cell.checkpoint).name for cell in shard.cells} for shard in shards] == [
         {"random-olmo20"},
         {"other-olmo2"},
@@ -351,7 +351,7 @@ def test_two_workers_leave_the_evidence_of_one_process_bit_for_bit(pytester, two
     workers = re.findall(r"\[(gw\d)\] .*\[((?:random|other)-olmo2)", "\n".join(result.outlines))
     assert len(workers) == 8
     assert len(set(workers)) == 2, "a checkpoint's cells are spread over workers"
-    one, both = (read_evidence(pytester.path / name / "evidence.json") for name in ("one", "two"))
+    one, both = (read_evidence(pytester.path / name / "c.evidence.json") for name in ("one", "two"))
     assert [stripped(cell) for cell in both.cells] == [stripped(cell) for cell in one.cells]
     assert len(one.cells) == 8, printed(result)
     facts = ("measured", "planned", "interrupted")

@@ -43,7 +43,7 @@ def judge(pytester, tasks, tmp_path_factory):
             *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
-        return read_evidence(pytester.path / "reports" / "evidence.json").cells
+        return read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
 
     return run
 
