@@ -13,7 +13,7 @@ from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
 from ivevidence.records import cell_id, cell_name
 from ivfixtures import exhibits, origins
 from ivfixtures.bench import Bench
-from ivfixtures.judging import no_headroom
+from ivfixtures.judging import COMPETENT, no_headroom
 from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
@@ -23,8 +23,6 @@ from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import clopper_pearson
 from ivmethods.sweep import LayerTuple, Sweep
-
-COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 3)
 
 
 class Cell:

@@ -114,6 +114,12 @@ class Expecting:
         used = set(self._partners.values())
         self.missing = tuple(name for name in self.expectations.names if name not in used)
 
+    @property
+    def compared(self) -> int:
+        """How many cells have an entry with values: the error of drifts is divided among them."""
+        entries = map(self.expectations.entry, self._partners.values())
+        return sum(entry.values is not None for entry in entries)
+
     def may_be_new(self, name: CellName) -> bool:
         """Whether a cell without an entry is no failure.
 
@@ -159,14 +165,12 @@ class Expecting:
         if before is None:
             return ()
         common = before.values.keys() & record.per_sample.keys()
-        entries = map(self.expectations.entry, self._partners.values())
-        cells = sum(entry.values is not None for entry in entries)
         return drifts(
             before.values,
             record.per_sample,
             samples_before=before.samples,
             samples_after=record.samples,
-            alpha=ALPHA / (max(len(common), 1) * cells),
+            alpha=ALPHA / (max(len(common), 1) * self.compared),
         )
 
     def _values(self, name: CellName) -> KeptValues | None:

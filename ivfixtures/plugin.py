@@ -62,7 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if config.option.tbstyle == "auto":
         config.option.tbstyle = "short"  # frames of torch and nnsight fill pages otherwise
-    if config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
+    if not judges(config):
+        config.option.htmlpath = None
+    elif config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
         config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
         config.option.self_contained_html = True
     # Wrong options are reported here, before anything is collected.

@@ -11,7 +11,7 @@ import pytest
 from ivevidence import read_evidence, write_evidence
 from ivevidence.command_line import main
 from ivevidence.expectations import read_expectations
-from ivfixtures import arguments
+from ivfixtures import arguments, unseen
 from tests.evidence_examples import example_cells
 from tests.test_decision_rules import halves
 
@@ -203,3 +203,7 @@ def commands(text):
         if match:
             words = shlex.split(line[match.end() :])
             yield match[1] or "pytest", {w.partition("=")[0] for w in words if options_in(w)}
+
+
+def test_the_falls_that_go_unseen_are_those_that_the_command_prints():
+    assert unseen.table() in (ROOT / "docs" / "expectations.md").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from tests.suite import ROWS, printed, saved, write_tasks
 
 ONE = ("claims.test_localization",)
 AUDIT = ("claims.test_published_audit",)
+BEHAVIOUR = "claims.test_behaviour"
 MEASURED = ("--measure-anyway", "--orders", "1")
 
 
@@ -380,3 +381,49 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
         ]
     )
     assert result.ret == 1
+
+
+def test_a_selected_claim_is_held_to_beside_published_numbers(pytester, two, tmp_path):
+    first, other = two[two.index("--checkpoint") : two.index("--measure-anyway")][1::2]
+    words = [*two[two.index("--tasks") : two.index("--checkpoint")], *MEASURED, *two[-2:]]
+    held = ("--pyargs", *ONE, *AUDIT, "-k", "localization", *words, "--checkpoint")
+    pytester.runpytest_inprocess(*held, first, "--write-expect", "e.json")
+    result = pytester.runpytest_inprocess(*held, other, "--expect", "e.json")
+    line = next(line for line in result.outlines if line.startswith("expectations of"))
+    assert re.fullmatch(r".* in the place of .*\): (1 changed, 1|2) as expected", line), line
+
+
+def test_claims_and_published_numbers_that_the_file_knows_nothing_of_are_no_failure(
+    judge, pytester, baseline
+):
+    result = judge(*MEASURED, "--expect", "expected.json", only=(*ONE, *AUDIT, BEHAVIOUR))
+    assert result.ret == 0, printed(result)
+    result.stdout.fnmatch_lines(["expectations of expected.json: 51 new, 2 as expected"])
+
+
+def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, baseline):
+    judge("--orders", "1", "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
+
+    def followed(data):
+        for name, entry in entries(data).items():
+            if "adj_ant" in name:
+                entry.pop("gate", None)
+                entry["verdict"] = "supported"
+
+    rewrite(pytester.path / "e.json", followed)
+    result = judge("--orders", "1", "--expect", "e.json", only=(*ONE, BEHAVIOUR))
+    result.assert_outcomes(failed=1, **_rest_of(evidence(pytester)))
+    result.stdout.fnmatch_lines(
+        [
+            "expectations of e.json: 1 changed, 1 follows its gate, 2 *",
+            "with 8 samples, a fall of IA from 1 by * goes unseen*",
+        ]
+    )
+    result = judge("--orders", "1", "--expect", "e.json", only=ONE)
+    result.stdout.fnmatch_lines(["expectations of e.json: 1 changed, 1 as expected, 2 missing"])
+
+
+def _rest_of(run):
+    held = [c for c in run.cells if c.comparison.expectation.verdict == c.decision.verdict]
+    refuted = sum(cell.decision.verdict == "refuted" for cell in held)
+    return {"xfailed": refuted, "passed": len(run.cells) - 1 - refuted}
