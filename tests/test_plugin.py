@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import claims
-import ivfixtures.exhibits  # noqa: F401 - once, so that its classes outlive each run
+import ivfixtures.exhibits  # once, so that its classes outlive each run
 import ivfixtures.published.audit  # noqa: F401 - the same
 from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures import material
