@@ -6,8 +6,8 @@ from jaxtyping import Bool
 
 from ivevidence.records import Claim, Decision
 from ivfixtures import behaviour_exhibits
-from ivfixtures.cells import COMPETENT, Cell
-from ivfixtures.judging import criterion, judge
+from ivfixtures.cells import Cell
+from ivfixtures.judging import COMPETENT, criterion, judge
 from ivmethods.statistics import clopper_pearson
 
 SMALLEST_ACCURACY = COMPETENT

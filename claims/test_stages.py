@@ -12,7 +12,7 @@ from ivevidence.records import Claim, Decision
 from ivfixtures import gates, probing, stage_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, judge_all
-from ivfixtures.stages import kept_tuples, lacking, measure_in_turn, stages
+from ivfixtures.stages import incomparable, kept_tuples, measure_in_turn, stages
 from ivmethods.resemblance import Sweeps
 from ivmethods.statistics import ALPHA
 
@@ -52,10 +52,10 @@ CLAIM = Claim(
     f"refuted if it refutes it at any (with its 5 % shared between the stages, too); a property "
     f"that is absent everywhere is refuted, as the sentence says that it is observed. Inconclusive "
     f"otherwise. Not applicable without base and a post-trained stage (resemblance: without base, "
-    f"sft and dpo), and, but for separability, where a stage does not follow the instruction. "
-    f"Inconclusive where a stage has no headroom (mean rr gap below {SMALLEST_HEADROOM}), and for "
-    f"resemblance where a stage has no pattern: its covariance over tuples between different "
-    f"samples is not above 0 (bootstrap, one-sided 5 %).",
+    f"sft and dpo), where stages are prompted in different chats, and, but for separability, where "
+    f"a stage does not follow the instruction. Inconclusive where a stage has no headroom (mean rr "
+    f"gap below {SMALLEST_HEADROOM}), and for resemblance where a stage has no pattern: its "
+    f"covariance over tuples between different samples is not above 0 (bootstrap, one-sided 5 %).",
     thresholds={
         "smallest difference of correlations": SMALLEST_DIFFERENCE,
         "smallest headroom": SMALLEST_HEADROOM,
@@ -111,7 +111,7 @@ def decide(
 def test_stages(cell: Cell) -> None:
     """Post-training refines instruction vectors and does not change their nature."""
     resembles = cell.subject.metric == "resemblance"
-    if reason := lacking(stages(cell), needed=COMPARED if resembles else ()):
+    if reason := incomparable(cell, needed=COMPARED if resembles else ()):
         cell.conclude(Decision("not_applicable", reason))
     if cell.subject.metric == "separability":
         _judge_separability(cell)

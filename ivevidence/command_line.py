@@ -27,10 +27,10 @@ from ivevidence.page import page
 from ivevidence.records import VERDICTS
 from ivevidence.report import render
 from ivevidence.report_run import count
-from ivevidence.runs import EVIDENCE_NAME, evidence_path, read_runs
+from ivevidence.runs import evidence_beside, evidence_path, read_runs
 from ivevidence.svg import visible_text
 
-_RUN = "folder that holds evidence.json, or such a file"
+_RUN = "folder that holds one *evidence.json, or such a file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +110,7 @@ def _history(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     evidence = merge(read_runs(options.runs))
-    merged = options.html.with_name(EVIDENCE_NAME) if len(options.runs) > 1 else None
+    merged = evidence_beside(options.html) if len(options.runs) > 1 else None
     if merged and merged.exists() and any(merged.samefile(evidence_path(r)) for r in options.runs):
         advice = "name a file in another folder: the runs' evidence is written beside it as one"
         raise EvidenceError("--html", str(options.html), "beside none of the runs", advice=advice)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -25,10 +26,12 @@ def drifts(
 
     Values belong to the named samples. Where both runs have the same samples, each once, values of
     one sample are paired (Student's t of the differences), whatever their order; otherwise the
-    means are compared unpaired (Welch's t). Bounds are corrected for skewness. Missing values are
-    left out, in a pair with its partner. alpha: two-sided, of each series alone.
+    means are compared unpaired (Welch's t). Bounds are corrected for skewness. Paired values that
+    are all 0 or 1 are tested by what changed, exactly, and their bounds hold the exact ones, too.
+    Missing values are left out, in a pair with its partner. alpha: two-sided, of each series alone.
 
-    Source: Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations.
+    Source: Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations;
+        McNemar 1947, Note on the sampling error of the difference between correlated proportions.
     Deviation: of both intervals, each bound is the wider one.
     """
     paired = _same(samples_before, samples_after)
@@ -45,7 +48,9 @@ def drifts(
         else:
             first, second = first[~np.isnan(first)], second[~np.isnan(second)]
         if min(len(first), len(second)) >= 2:
-            found.append(_drift(name, first, second, paired=paired, alpha=alpha))
+            drift = _drift(name, first, second, paired=paired, alpha=alpha)
+            yes_no = paired and np.isin([first, second], (0, 1)).all()
+            found.append(_exactly(drift, second - first, alpha) if yes_no else drift)
     return tuple(found)
 
 
@@ -85,6 +90,28 @@ def _drift(
         p_value=float(max(p_value, least if estimate else 0.0)),
         n=(len(before), len(after)),
         paired=paired,
+    )
+
+
+def _exactly(drift: Drift, changes: np.ndarray, alpha: float) -> Drift:
+    """The drift with McNemar's exact p-value, and bounds no narrower than his.
+
+    Of the samples that changed, the share that rose has Clopper and Pearson's bounds. They take the
+    number of changes as given, so that for many samples Student's bounds are the wider ones.
+
+    changes: after minus before, each -1, 0 or 1.
+    """
+    rose, changed = int((changes > 0).sum()), int((changes != 0).sum())
+    if not changed:
+        return drift
+    test = stats.binomtest(rose, changed)
+    share = test.proportion_ci(1 - alpha, "exact")
+    low, high = ((2 * bound - 1) * changed / len(changes) for bound in (share.low, share.high))
+    return replace(
+        drift,
+        low=None if drift.low is None else min(drift.low, low),
+        high=None if drift.high is None else max(drift.high, high),
+        p_value=float(test.pvalue),
     )
 
 

@@ -147,7 +147,7 @@ def values_of(store: Store, name: CellName, expectation: Expectation) -> KeptVal
 def _expectation(cell: CellRecord) -> Expectation:
     values = digest_json(_values_key(cell)) if cell.per_sample else None
     if not cell.decision.criteria:
-        return Expectation(cell.decision.verdict, values=values)
+        return Expectation(cell.decision.verdict, values=values, gate=cell.decision.gate)
     first = cell.decision.criteria[0]
     return Expectation(
         verdict=cell.decision.verdict,

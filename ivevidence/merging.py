@@ -14,6 +14,7 @@ _SUMMED = ("measured", "reused", "seconds", "planned")
 def merge(runs: Mapping[str, Evidence]) -> Evidence:
     """Return the evidence of all runs: cells by claim and then in the runs' order, all errors.
 
+    Shards of one run, each of which says in which order the whole one judges, are in that order.
     A cell that several runs judged is kept once. Facts that are the same in all runs stay as they
     are, counts are added up, and other facts are listed by run.
 
@@ -26,7 +27,7 @@ def merge(runs: Mapping[str, Evidence]) -> Evidence:
     return Evidence(
         schema=SCHEMA,
         run=_facts(runs, dropped),
-        cells=tuple(sorted(cells, key=lambda cell: cell.claim.name)),
+        cells=tuple(sorted(cells, key=lambda cell: (cell.claim.name, _place(cell, runs)))),
         errors=tuple(error for run in runs.values() for error in run.errors),
     )
 
@@ -52,6 +53,14 @@ def _cells(runs: Mapping[str, Evidence]) -> tuple[list[CellRecord], int]:
                     "leave one run out, or compare them with `diff` or `history`",
                 )
     return cells, dropped
+
+
+def _place(cell: CellRecord, runs: Mapping[str, Evidence]) -> int:
+    orders = [run.run.get("order") for run in runs.values()]
+    order = orders[0]
+    if not isinstance(order, list) or any(other != order for other in orders):
+        return 0
+    return order.index(cell.checkpoint) if cell.checkpoint in order else len(order)
 
 
 def _found(cell: CellRecord) -> CellRecord:

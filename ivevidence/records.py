@@ -34,12 +34,14 @@ class Decision(Record):
     """A verdict, the reason in words, and the criteria it rests on, the most telling one first.
 
     `samples_to_decide` is the number of samples that would make an inconclusive verdict decisive.
+    `gate` is the `cell_id` of the cell whose verdict decided this one, if that was all.
     """
 
     verdict: str
     reason: str
     criteria: tuple[Criterion, ...] = ()
     samples_to_decide: int | None = None
+    gate: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,7 +113,8 @@ class Prompt(Record):
 class Expectation(Record):
     """What a cell was found to be before: its verdict, and the criterion it rested on.
 
-    `values` is the digest under which a store may hold that cell's per-sample values.
+    `values` is the digest under which a store may hold that cell's per-sample values, `gate` the
+    `cell_id` of the cell whose verdict decided this one.
     """
 
     verdict: str
@@ -121,6 +124,7 @@ class Expectation(Record):
     high: float | None = None
     n: int | None = None
     values: str | None = None
+    gate: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,6 +154,7 @@ class Comparison(Record):
 
     `expectation` is None for a cell without an entry, `drifts` is empty where the store has no
     values of the entry's cell. `drifted` names the values that moved further than was allowed.
+    `follows` is the `cell_id` of a gate's cell whose change is all that changed this one.
     """
 
     baseline: str
@@ -157,6 +162,7 @@ class Comparison(Record):
     checkpoint: str | None = None
     drifts: tuple[Drift, ...] = ()
     drifted: tuple[str, ...] = ()
+    follows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +225,11 @@ class CellError(Record):
 def cell_name(claim: str, checkpoint: str, task: str, metric: str | None) -> CellName:
     """Return the checkpoint and `claim[task-metric]`, which is the same for all checkpoints."""
     return checkpoint, _cell_id(claim, task, metric)
+
+
+def claim_of(name: CellName) -> str:
+    """Return the claim that a cell of that name is about, as names have it."""
+    return name[1].partition("[")[0]
 
 
 def cell_id(name: CellName) -> str:

@@ -114,5 +114,5 @@ def _criteria(decision: Decision) -> Html:
 def _packed(cell: CellRecord) -> Html:
     """Return the rest, which the script unpacks on opening: it is most of a page."""
     packed = base64.b64encode(zlib.compress(render_details(cell).encode(), 9)).decode("ascii")
-    fallback = tag("p", f"Unpacked by a script, and in evidence.json: {list_details(cell)}.")
+    fallback = tag("p", f"Unpacked by a script, and in the evidence file: {list_details(cell)}.")
     return tag("div", fallback, class_="iv-more", data_iv_packed=packed)

@@ -8,7 +8,7 @@ from ivevidence.html import Html, join, tag
 from ivevidence.records import CellRecord, Comparison, Criterion, Drift, Expectation
 from ivevidence.report_tables import bounds, headed_table
 
-MARKS = ("as expected", "changed", "drifted", "new")
+MARKS = ("as expected", "changed", "follows its gate", "drifted", "new")
 
 
 def mark(cell: CellRecord) -> str | None:
@@ -22,7 +22,7 @@ def mark(cell: CellRecord) -> str | None:
     if comparison.expectation is None:
         return "new"
     if comparison.expectation.verdict != cell.decision.verdict:
-        return "changed"
+        return "follows its gate" if comparison.follows else "changed"
     return "drifted" if comparison.drifted else "as expected"
 
 

@@ -128,7 +128,7 @@ def _provenance(cell: CellRecord) -> Html:
         facts["samples"] = _samples(cell.samples)
     sizes = ", ".join(f"{name} (n = {len(values)})" for name, values in cell.per_sample.items())
     if sizes:
-        facts["per-sample values"] = f"{sizes}, in evidence.json"
+        facts["per-sample values"] = f"{sizes}, in the evidence file"
     return tag(
         "details",
         tag("summary", "Provenance and parameters"),

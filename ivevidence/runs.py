@@ -1,4 +1,4 @@
-"""Runs named on a command line: a folder that holds evidence.json, or such a file."""
+"""Runs named on a command line: a folder that holds one evidence file, or such a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,13 @@ from pathlib import Path
 from ivevidence.codec import EvidenceError
 from ivevidence.evidence import Evidence, read_evidence
 
-EVIDENCE_NAME = "evidence.json"
+EVIDENCE_SUFFIX = ".evidence.json"
+_USUAL = "*evidence.json"
+
+
+def evidence_beside(page: Path) -> Path:
+    """Return where the evidence of a report is: `claims.html` has `claims.evidence.json`."""
+    return page.with_suffix(EVIDENCE_SUFFIX)
 
 
 def read_runs(arguments: Sequence[str]) -> dict[str, Evidence]:
@@ -27,17 +33,22 @@ def evidence_path(argument: str) -> Path:
         EvidenceError: there is none.
     """
     path = Path(argument)
-    found = path / EVIDENCE_NAME if path.is_dir() else path
-    if not found.exists():
-        expected = f"a folder that holds {EVIDENCE_NAME}, or such a file"
+    inside = sorted(path.glob(_USUAL)) if path.is_dir() else [path]
+    if len(inside) > 1:
+        names = " and ".join(each.name for each in inside)
+        expected = f"one file or a folder that holds one, not {names}"
+        raise EvidenceError("run", argument, expected, "command line", "name one of them")
+    if not inside or not inside[0].exists():
+        expected = f"a folder that holds one {_USUAL}, or such a file"
         advice = "correct the path; pytest claims --html=FOLDER/report.html leaves one"
         raise EvidenceError("run", argument, expected, "command line", advice)
-    return found
+    return inside[0]
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
     """Return as much of the end of each path as tells them apart; one given twice is numbered."""
-    parts = [_parts(path) for path in paths]
+    paths = [path.absolute() for path in paths]
+    parts = [_parts(path, paths) for path in paths]
     depth = 1
     while depth < max(map(len, parts), default=0):
         if len({each[-depth:] for each in parts}) == len(set(parts)):
@@ -54,7 +65,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _parts(path: Path) -> tuple[str, ...]:
-    """The folders to a run, and the file's own name where it is not the usual one."""
-    path = path.absolute()
-    return path.parent.parts[1:] if path.name == EVIDENCE_NAME else path.parts[1:]
+def _parts(path: Path, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The folders to a run, and the file's own name where the folder does not tell which it is."""
+    usual = {each for each in paths if each.parent == path.parent and each.match(_USUAL)}
+    return path.parent.parts[1:] if usual == {path} else path.parts[1:]

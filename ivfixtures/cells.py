@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
+from ivevidence.records import cell_id, cell_name
 from ivfixtures import exhibits, origins
 from ivfixtures.bench import Bench
-from ivfixtures.judging import no_headroom
+from ivfixtures.judging import COMPETENT, no_headroom
 from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
@@ -21,8 +22,6 @@ from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import clopper_pearson
 from ivmethods.sweep import LayerTuple, Sweep
-
-COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 3)
 
 
 class Cell:
@@ -138,7 +137,18 @@ class Cell:
             f"{self.bench.task.name}: IA={share.estimate:.2f} (lower bound {share.low:.2f}, "
             f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
         )
-        return Decision("not_applicable", reason)
+        return Decision("not_applicable", reason, gate=self._gate)
+
+    @property
+    def _gate(self) -> str | None:
+        """The cell whose verdict says whether the (first) checkpoint is competent.
+
+        None where a judge decides that one.
+        """
+        if self.bench.options.judge:
+            return None
+        at = (self.bench.checkpoint.name, self.bench.task.name)
+        return cell_id(cell_name("behaviour", *at, "ia"))
 
     def require_headroom(self, smallest: float) -> None:
         """Conclude `inconclusive` before any sweep where there is nothing to restore."""

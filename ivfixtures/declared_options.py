@@ -56,7 +56,7 @@ def declare(parser: pytest.Parser) -> None:
         default=CHAT_MODES[0],
         choices=CHAT_MODES,
         help="prompt through the tokenizer's chat template: where there is one and the checkpoint "
-        "is no base model, never, or always (default: auto)",
+        "is no base model and none of the paper's, never, or always (default: auto)",
     )
     add(
         "--system-prompt",

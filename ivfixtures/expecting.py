@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ivevidence import CellRecord, Comparison, Drift, EvidenceError, Store
+from ivevidence import CellRecord, Comparison, Drift, EvidenceError, Expectation, Store
 from ivevidence.drifts import ALPHA, drifts, is_beyond
 from ivevidence.expectations import Expectations, KeptValues, read_expectations, values_of
 from ivevidence.matching import partners
-from ivevidence.records import CellName
+from ivevidence.records import CellName, cell_id, claim_of
 
 
 def read_expecting(config: pytest.Config, store: Store) -> "Expecting | None":
@@ -70,7 +70,10 @@ class Expecting:
         self.path, self.expectations, self.store = path, expectations, store
         self.allow_new, self.allow_missing, self.max_drift = allow_new, allow_missing, max_drift
         self.missing: tuple[CellName, ...] = ()
+        self.selected: frozenset[CellName] = frozenset()  # cells that this process may judge
         self._partners: dict[CellName, CellName] = {}
+        self._published: frozenset[CellName] = frozenset()
+        self._claims = {claim_of(name) for name in expectations.names}
 
     def check(
         self, *, options: Mapping[str, Any] | None = None, tasks: Mapping[str, str] | None = None
@@ -99,11 +102,31 @@ class Expecting:
                     f"[{self.path}]; its data or wording are others: {advice}"
                 )
 
-    def plan(self, names: Iterable[CellName]) -> None:
-        """Find the entry of every cell that was collected, whether it is selected or not."""
+    def plan(
+        self, names: Iterable[CellName], *, published: Iterable[CellName] = frozenset()
+    ) -> None:
+        """Find the entry of every cell that was collected, whether it is selected or not.
+
+        published: those on published numbers.
+        """
+        self._published = frozenset(published)
         self._partners = partners(self.expectations.names, names)
         used = set(self._partners.values())
         self.missing = tuple(name for name in self.expectations.names if name not in used)
+
+    @property
+    def compared(self) -> int:
+        """How many cells have an entry with values: the error of drifts is divided among them."""
+        entries = map(self.expectations.entry, self._partners.values())
+        return sum(entry.values is not None for entry in entries)
+
+    def may_be_new(self, name: CellName) -> bool:
+        """Whether a cell without an entry is no failure.
+
+        Cells that a release brings say nothing of the checkpoints that an older file is about:
+        those on published numbers, and those of claims that the file knows nothing of.
+        """
+        return self.allow_new or name in self._published or claim_of(name) not in self._claims
 
     def compare(self, record: CellRecord) -> CellRecord:
         """The record with what was expected of its cell, and the drifts since."""
@@ -115,7 +138,26 @@ class Expecting:
         limit = self.max_drift
         beyond = [d.name for d in moved if limit is not None and is_beyond(d, limit)]
         comparison = Comparison(str(self.path), entry, partner[0], moved, tuple(beyond))
+        comparison = replace(comparison, follows=self._followed(record, entry))
         return replace(record, comparison=comparison)
+
+    def _followed(self, record: CellRecord, entry: Expectation) -> str | None:
+        """The cell whose change of verdict is all that changed this one, if there is one.
+
+        A gate's own cell fails by itself, if it is judged in this run and has an entry.
+        """
+        gate, before = record.decision.gate, entry.gate
+        if entry.verdict == record.decision.verdict or bool(gate) == bool(before):
+            return None
+        for now, was in self._partners.items():
+            if (
+                now in self.selected
+                and gate in (None, cell_id(now))
+                and before in (None, cell_id(was))
+            ):
+                passed = self.expectations.entry(was).verdict == "supported"
+                return cell_id(now) if passed == bool(gate) else None
+        return None
 
     def _drifts(self, partner: CellName, record: CellRecord) -> tuple[Drift, ...]:
         """Drifts since the entry, if the store has its values; bounds hold for the whole run."""
@@ -123,14 +165,12 @@ class Expecting:
         if before is None:
             return ()
         common = before.values.keys() & record.per_sample.keys()
-        entries = map(self.expectations.entry, self._partners.values())
-        cells = sum(entry.values is not None for entry in entries)
         return drifts(
             before.values,
             record.per_sample,
             samples_before=before.samples,
             samples_after=record.samples,
-            alpha=ALPHA / (max(len(common), 1) * cells),
+            alpha=ALPHA / (max(len(common), 1) * self.compared),
         )
 
     def _values(self, name: CellName) -> KeptValues | None:

@@ -37,8 +37,8 @@ def rephrasings(cell: Cell) -> bool:
 
 
 def stages(*needed: str) -> Gate:
-    """Whether the family has what is compared."""
-    return lambda cell: families.lacking(families.stages(cell), needed=needed) is None
+    """Whether the family has what is compared, prompted alike."""
+    return lambda cell: families.incomparable(cell, needed=needed) is None
 
 
 def _has_layout(bench: Bench) -> bool:

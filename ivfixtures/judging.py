@@ -10,6 +10,8 @@ from jaxtyping import Float
 from ivevidence.records import Criterion, Decision
 from ivmethods.statistics import Interval, finite, sample_size_to_decide
 
+COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 3)
+
 
 def criterion(
     name: str,

@@ -1,5 +1,7 @@
 """Options of a run, checked before anything is loaded."""
 
+import math
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,7 @@ from ivfixtures.bigbench import load_bigbench
 from ivfixtures.checkpoints import Checkpoint
 from ivfixtures.declared_options import EXECUTORS, ORDERS
 from ivfixtures.endpoint import Endpoint, read_endpoint
+from ivfixtures.errors import cut
 from ivfixtures.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
 from ivfixtures.tasks import Task, TaskError, load_tasks
 from ivmethods.path_graph import Granularity
@@ -195,12 +198,13 @@ def _device(name: str) -> str:
 
 def _path_k(text: str) -> tuple[int, ...]:
     parts = text.split(",")
-    if not all(part.isdecimal() and int(part) for part in parts) or len({*parts}) < len(parts):
+    numbers = tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else 0 for part in parts)
+    if not all(numbers) or len({*numbers}) < len(numbers):
         raise ValueError(
-            f"--path-k={text}, but should be different numbers from 1 on, such as 1,2,3 "
+            f"--path-k={cut(text)}, but should be different numbers from 1 on, such as 1,2,3 "
             "[command line]; the first decides"
         )
-    return tuple(map(int, parts))
+    return numbers
 
 
 def _at_least(option: str, value: int, least: int) -> int:
@@ -212,6 +216,8 @@ def _at_least(option: str, value: int, least: int) -> int:
 def _memory_budget(gib: float | None) -> int | None:
     if gib is None:
         return None
-    if not gib > 0:
-        raise ValueError(f"--memory-budget={gib}, but should be above 0 GiB [command line]")
+    if not 0 < gib < math.inf:
+        raise ValueError(
+            f"--memory-budget={gib}, but should be above 0 GiB and finite [command line]"
+        )
     return int(gib * 2**30)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import claims
+from ivfixtures.arguments import check_texts, collect_claims, judges, named_claims
 from ivfixtures.declared_options import declare
-from ivfixtures.errors import LineError, printable
+from ivfixtures.errors import LineError, error_line, printable
 
 if TYPE_CHECKING:
     from ivevidence import Claim
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
     from ivfixtures.subjects import Subject
 
 DEFAULT_REPORT = "reports/claims.html"
-CLAIMS_FOLDER = Path(claims.__file__).parent
 # Claims on published numbers: files that are called so need no checkpoint, and so no torch.
 PUBLISHED_FILES = "test_published_"
 RUN_NAME = "ivclaims-run"
+_REFUSAL = ", but should be "  # as in `errors.error_line`
 WORKER_NAME = "ivclaims-worker"  # of the plugin that an executor's workers have
 
 
@@ -47,18 +46,33 @@ def pytest_configure(config: pytest.Config) -> None:
         "claim(record, metrics=(None,), per='checkpoint', asks=None): a claim of a paper, judged "
         "per checkpoint, pair, family or published; asks: what it measures, for the plan",
     )
-    named = _named_claims(config)
+    if not config.pluginmanager.has_plugin("xdist"):  # which has the marker otherwise
+        config.addinivalue_line("markers", "xdist_group: cells of one group share a process")
+    named = named_claims(config)
     if not named:
         return
+    if not config.pluginmanager.has_plugin("html"):
+        remedy = "leave out -p no:html, or install pytest-html"
+        line = error_line("plugin html", "missing", "loaded", "pytest", f"{remedy}: it has --html")
+        raise pytest.UsageError(line)
+    check_texts(config)
+    collect_claims(config)
     from ivfixtures.executing import Executing
     from ivfixtures.run import Run
 
-    if config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
+    if config.option.tbstyle == "auto":
+        config.option.tbstyle = "short"  # frames of torch and nnsight fill pages otherwise
+    if not judges(config):
+        config.option.htmlpath = None
+    elif config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
         config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
         config.option.self_contained_html = True
     # Wrong options are reported here, before anything is collected.
     run = Run(config, measures=not all(name.startswith(PUBLISHED_FILES) for name in named))
     config.pluginmanager.register(run, RUN_NAME)
+    if not judges(config):
+        run.end_unjudged()
+        return
     if config.option.plan:
         from ivfixtures.plan import Planning
 
@@ -89,11 +103,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Let what cannot be used or reached fail its cells with its line alone, no traceback."""
+    """Let what is refused in one line fail its cells with that line alone, no traceback."""
     try:
         return (yield)
-    except LineError as error:
-        raise pytest.fail.Exception(printable(str(error)), pytrace=False) from None
+    except Exception as error:
+        line = str(error)
+        is_claim = pyfuncitem.get_closest_marker("claim") is not None
+        is_line = is_claim and "\n" not in line and _REFUSAL in line
+        if is_line or isinstance(error, LineError):
+            raise pytest.fail.Exception(printable(line), pytrace=False) from None
+        raise
 
 
 @pytest.fixture(scope="session")
@@ -145,17 +164,3 @@ def _cell(
         benches[at].asked_for.clear()
         own.append(benches[at])
     return Cell(claim, subject, own, nodeid, run.hearing)
-
-
-def _named_claims(config: pytest.Config) -> list[str]:
-    """The last names, of files or folders, of the arguments that are of the folder of claims."""
-    found = []
-    for argument in config.args:
-        name = argument.split("::")[0]
-        if config.option.pyargs and name.split(".")[0] == claims.__name__:
-            found.append(name.split(".")[-1])
-            continue
-        path = Path(config.invocation_params.dir, name).resolve()
-        if path.is_relative_to(CLAIMS_FOLDER):
-            found.append(path.name)
-    return found

@@ -29,7 +29,8 @@ class Checkpoint:
 
     `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
-    `plain_prompts`: tuned without the chat template that its tokenizer has. `revision`: a branch,
+    `plain_prompts`: tuned, or judged by the paper, without the chat template that its tokenizer
+    has. `revision`: a branch,
     tag or commit on the hub. `remote`: run on NDIF, its weights are not loaded here.
     """
 
@@ -164,8 +165,15 @@ def _resolve(name: str, *, as_base: bool) -> Checkpoint:
         remedy = "correct the path; relative ones start at the working directory"
         raise problem("checkpoint", repr(name), "an existing folder or GGUF file", "path", remedy)
     if _HUB_ID.fullmatch(hub_id) and (not at or _REVISION.fullmatch(revision)):
-        stage = "unknown" if at else _registry()["hub"].get(name, "unknown")
-        return Checkpoint(name, hub_id, stage, _first_family(name), revision=revision or None)
+        papers = _registry()["hub"]
+        return Checkpoint(
+            name,
+            hub_id,
+            "unknown" if at else papers.get(name, "unknown"),
+            _first_family(name),
+            plain_prompts=hub_id in papers,
+            revision=revision or None,
+        )
     remedy = "choose one of them, or name a folder, a GGUF file or a hub id org/name[@revision]"
     if name in families():
         remedy = f"{name} is a family: choose it with --family"

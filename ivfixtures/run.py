@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ivevidence import CellError, CellRecord, Store, open_place, render
+from ivevidence.places import Folder, Place
 from ivevidence.svg import visible_text
 from ivfixtures import selection
+from ivfixtures.errors import error_line
 from ivfixtures.expecting import Expecting, read_expecting
 from ivfixtures.outputs import Outputs
 from ivfixtures.screen import Screen, Terminal
@@ -51,7 +54,7 @@ class Run:
         options = self.options if measures else None
         self.outputs = Outputs(config)
         try:
-            self.store = Store(open_place(config.getoption("--store"), self.folder))
+            self.store = Store(_place(config.getoption("--store"), self.folder))
             known = len(options.checkpoints) if options else None
             self._shard = selection.read_shard(config.getoption("--shard"), known)
             self.hearing = Hearing(self._expecting(), config.getoption("--xfail-refuted"))
@@ -97,7 +100,7 @@ class Run:
 
     def pytest_sessionstart(self) -> None:
         """See that the report is written whole or not at all."""
-        self.outputs.take_report(self.config)
+        self.outputs.take_report(self)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -106,16 +109,22 @@ class Run:
         First of all hooks: what -k and -m leave out is still a cell, and its entry is not missing.
         """
         labels = [c.label for c in self._options.checkpoints] if self._options else []
+        selection.identify(items)
+        selection.require_names(items)
         selection.arrange(items, labels)
         if self.hearing.expecting:
-            self.hearing.expecting.plan(selection.names(items))
+            names, published = selection.names(items), selection.published(items)
+            self.hearing.expecting.plan(names, published=published)
         if self._shard:
             items[:], others = selection.split(items, self._shard)
             self.config.hook.pytest_deselected(items=others)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note how many cells are to be judged."""
-        self.planned = len(selection.names(session.items))
+        """Note how many cells are to be judged, and which."""
+        names = selection.names(session.items)
+        self.planned = len(names)
+        if self.hearing.expecting:
+            self.hearing.expecting.selected = frozenset(names)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -136,8 +145,6 @@ class Run:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the record travel with the test's report, from xdist workers too."""
         report = yield
-        # Under xdist, a node id ends with it.
-        vars(report)["ivclaims_group"] = f"@{selection.group(item)}"
         if report.when == "call" and CELL in item.stash:
             cell, expecting = item.stash[CELL], self.hearing.expecting
             missing = expecting.missing if expecting else ()
@@ -154,7 +161,11 @@ class Run:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect records and errors where the session is reported."""
+        """Collect records and errors where the session is reported.
+
+        Names that xdist gave a group are as they are without it, in JUnit XML, too.
+        """
+        report.nodeid = selection.without_group(report.nodeid, self.config)
         sent = vars(report).get("ivclaims")
         if sent:
             self.measured += sent["measured"]
@@ -166,8 +177,7 @@ class Run:
             if sent["of checkpoint"]:
                 self._of_checkpoints.add(report.nodeid)
         elif report.failed:
-            cell = report.nodeid.removesuffix(vars(report).get("ivclaims_group", ""))
-            self.errors[report.nodeid] = CellError(cell, _last_line(report))
+            self.errors[report.nodeid] = CellError(report.nodeid, _last_line(report))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(
@@ -221,6 +231,7 @@ class Run:
             "reused": self.reused,
             "planned": self.planned,
             "interrupted": self.planned > len(self.records) + len(self.errors),
+            "order": self._order(),
         }
         return facts | ({"missing": self.missing} if self.missing else {})
 
@@ -238,8 +249,27 @@ class Run:
             expecting.check(**self.premises())
         return expecting
 
+    def _order(self) -> list[str]:
+        """Whom cells are about, in order: shards of a run, who judge a part each, have the same."""
+        options = self._options
+        return [*options.families, *(c.name for c in options.checkpoints)] if options else []
+
     def _rank(self, nodeid: str) -> tuple[str, int]:
         return self.records[nodeid].claim.name, self._places[nodeid]
+
+
+def _place(where: str, base: Path) -> Place:
+    """The place of `--store`.
+
+    Raises: ValueError, it is a file or in one, or a URL that cannot be used.
+    """
+    place = open_place(where, base)
+    if isinstance(place, Folder):
+        there = next(path for path in (place.path, *place.path.parents) if path.exists())
+        if not there.is_dir():
+            expected, remedy = "a folder or in one", "name another folder"
+            raise ValueError(error_line("--store", where, expected, f"{there} is a file", remedy))
+    return place
 
 
 def _is_worker(config: pytest.Config) -> bool:

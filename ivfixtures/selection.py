@@ -7,7 +7,9 @@ from typing import cast
 import pytest
 
 from ivevidence.records import CellName, cell_name
-from ivfixtures.subjects import Subject
+from ivfixtures import arguments
+from ivfixtures.errors import error_line
+from ivfixtures.subjects import PUBLISHED, Subject
 
 Shard = tuple[int, int]
 
@@ -31,6 +33,38 @@ def read_shard(text: str | None, checkpoints: int | None) -> Shard | None:
             "checkpoints are judged, and none is split"
         )
     return part - 1, parts
+
+
+def identify(items: Sequence[pytest.Item]) -> None:
+    """Give cells of our own claims the same node ids from every folder.
+
+    Those of a file outside of pytest's root folder lack its folder, or the file, too.
+    """
+    for item in items:
+        if item.get_closest_marker("claim") and item.path.parent == arguments.CLAIMS_FOLDER:
+            name = item.nodeid.partition("::")[2]
+            item._nodeid = f"{arguments.CLAIMS_FOLDER.name}/{item.path.name}::{name}"
+
+
+def without_group(nodeid: str, config: pytest.Config) -> str:
+    """A node id without the group that xdist's loadgroup adds to it."""
+    grouped = config.getoption("dist", default="no") == "loadgroup"
+    at = nodeid.rfind("@")
+    return nodeid[:at] if grouped and at > nodeid.rfind("]") else nodeid
+
+
+def require_names(items: Sequence[pytest.Item]) -> None:
+    """Refuse two cells of one name: expectations and comparisons would keep one of them.
+
+    Raises: pytest.UsageError.
+    """
+    first: dict[CellName, pytest.Item] = {}
+    for item in items:
+        for name in names([item]):
+            if (other := first.setdefault(name, item)) is not item:
+                where, remedy = f"{other.nodeid} and {item.nodeid}", "rename one of the claims"
+                what = f"cells that are called {name[1]} of {name[0]}"
+                raise pytest.UsageError(error_line(what, "2", "1", where, remedy))
 
 
 def arrange(items: list[pytest.Item], labels: Sequence[str]) -> None:
@@ -58,6 +92,16 @@ def names(items: Sequence[pytest.Item]) -> list[CellName]:
             cell = cast(Subject, item.callspec.params["cell"])
             found.append(cell_name(marker.args[0].name, cell.name, cell.task, cell.metric))
     return found
+
+
+def published(items: Sequence[pytest.Item]) -> set[CellName]:
+    """The names of the cells on published numbers among the items."""
+    return {
+        name
+        for item in items
+        if (marker := item.get_closest_marker("claim")) and marker.kwargs.get("per") == PUBLISHED
+        for name in names([item])
+    }
 
 
 def group(item: pytest.Item) -> str:

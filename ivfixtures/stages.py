@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ivfixtures.cells import Cell
+    from ivmethods.chat import Chat
 
 BASE = "base"
 POST_TRAINED = ("sft", "dpo", "instruct")
@@ -43,6 +44,24 @@ def lacking(present: Collection[str], *, needed: Collection[str] = ()) -> str | 
     if BASE not in present or not set(POST_TRAINED) & set(present):
         return f"stages={here}, but base is compared with {', '.join(POST_TRAINED)}: name a family"
     return None
+
+
+def incomparable(cell: Cell, *, needed: Collection[str] = ()) -> str | None:
+    """Why the stages of a cell cannot be compared, if they cannot: as `lacking`, or by prompts.
+
+    Raises: ValueError, a checkpoint's chat template is of no use.
+    """
+    if reason := lacking(stages(cell), needed=needed):
+        return reason
+    chats = {part.bench.checkpoint.name: part.bench.chat for part in cell.parts}
+    if len({chat and chat.digest for chat in chats.values()}) == 1:
+        return None
+    said = ", ".join(f"{name} {_in_words(chat)}" for name, chat in chats.items())
+    return f"the checkpoints are prompted differently ({said}): --chat-template never or always"
+
+
+def _in_words(chat: Chat | None) -> str:
+    return f"in the chat {chat.digest[:8]}" if chat else "without a chat"
 
 
 def measure_in_turn(cell: Cell, smallest_headroom: float) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ivevidence import VERDICTS, CellRecord
-from ivevidence.report_comparison import mark
+from ivevidence.report_comparison import MARKS, mark
 from ivevidence.svg import visible_text
 
 if TYPE_CHECKING:
+    from ivfixtures.expecting import Expecting
     from ivfixtures.run import Run
 
 MOST_NAMED = 20
@@ -54,7 +55,7 @@ def _expected(run: Run, line: Callable[..., Any]) -> None:
     expecting = run.hearing.expecting
     if expecting is None:
         return
-    kinds: dict[str | None, list[str]] = {"changed": [], "drifted": [], "new": []}
+    kinds: dict[str | None, list[str]] = {kind: [] for kind in MARKS if kind != "as expected"}
     for record in run.cells:
         kind = mark(record)
         kinds.setdefault(kind, []).append(_named(record, kind))
@@ -72,8 +73,27 @@ def _expected(run: Run, line: Callable[..., Any]) -> None:
             line(f"  {kind}: {text}")
         if len(found) > MOST_NAMED:
             line(f"  {kind}: {len(found) - MOST_NAMED} more, in the report")
+    if unseen := _unseen(run.cells, expecting):
+        line(unseen)
     if run.missing and not expecting.allow_missing:
         line("entries without a cell: the run fails (--expect-missing allows them)", red=True)
+
+
+def _unseen(cells: Sequence[CellRecord], expecting: Expecting) -> str | None:
+    """How far IA may fall without this run seeing it, where it is judged at all."""
+    from ivfixtures.unseen import by_drift, by_verdict
+
+    judged = [c for c in cells if c.claim.name == "behaviour" and c.decision.criteria]
+    if not judged:
+        return None
+    cell = min(judged, key=lambda each: each.decision.criteria[0].n)
+    n, limit, moved = cell.decision.criteria[0].n, expecting.max_drift, cell.comparison
+    seen = None
+    if limit is not None and moved and moved.drifts:
+        count = len(moved.drifts) * expecting.compared
+        seen = by_drift(n, comparisons=count, max_drift=limit)
+    how = f"of less than {seen:.2f}" if seen else f"by {by_verdict(n):.2f}"
+    return f"with {n} samples, a fall of IA from 1 {how} goes unseen (docs/expectations.md)"
 
 
 def _drifts(record: CellRecord) -> bool:
@@ -92,6 +112,8 @@ def _named(record: CellRecord, kind: str | None) -> str:
     comparison, verdict = record.comparison, record.decision.verdict
     if kind == "changed" and comparison and comparison.expectation:
         return f"{record.cell_id}: {comparison.expectation.verdict} -> {verdict}"
+    if comparison and comparison.follows:
+        return f"{record.cell_id}: {verdict}, as {comparison.follows} changed"
     if kind == "drifted" and comparison:
         return f"{record.cell_id}: {', '.join(comparison.drifted)}"
     return f"{record.cell_id}: {verdict}"

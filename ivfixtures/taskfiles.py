@@ -158,7 +158,7 @@ def read_definitions(path: Path) -> dict[str, Definition]:
     """Read the task definitions of a `tasks.toml`, in their order."""
     try:
         tables = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise problem("TOML", str(error), "valid TOML", path, "correct the syntax") from None
     return {name: _definition(path, name, table) for name, table in tables.items()}
 

@@ -52,7 +52,7 @@ class Hearing:
     def _problem(self, comparison: Comparison, record: CellRecord) -> str | None:
         decision = record.decision
         if comparison.expectation is None:
-            if self.expecting and self.expecting.allow_new:
+            if self.expecting and self.expecting.may_be_new(record.name):
                 return None
             return (
                 f"new: {comparison.baseline} has no entry for {record.cell_id}; --expect-new "
@@ -60,6 +60,8 @@ class Hearing:
             )
         before = comparison.expectation
         moved = [drift for drift in comparison.drifts if drift.name in comparison.drifted]
+        if comparison.follows:
+            return None
         if before.verdict != decision.verdict:
             what = f"changed: {before.verdict} -> {decision.verdict}"
             moved = list(comparison.drifts)

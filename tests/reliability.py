@@ -43,7 +43,7 @@ def taken_over(folder, into):
     """The evidence of an undisturbed run, whose store and expectations are copied."""
     shutil.copytree(folder / "store", into / ".ivclaims")
     shutil.copy(folder / "expected.json", into)
-    return read_evidence(folder / "evidence.json")
+    return read_evidence(folder / "c.evidence.json")
 
 
 def found(evidence):
@@ -56,7 +56,7 @@ def found(evidence):
 
 
 def evidence(pytester):
-    return read_evidence(pytester.path / "reports" / "evidence.json")
+    return read_evidence(pytester.path / "reports" / "claims.evidence.json")
 
 
 def stored(pytester):

@@ -443,7 +443,7 @@ def test_the_audit_runs_in_seconds_and_without_torch(run):
 
 def test_the_audit_leaves_evidence_that_needs_no_checkpoint(run):
     _, folder, _ = run
-    evidence = read_evidence(folder / "reports" / "evidence.json")
+    evidence = read_evidence(folder / "reports" / "claims.evidence.json")
     assert not evidence.errors
     assert len(evidence.cells) == 49
     assert len({cell.cell_id for cell in evidence.cells}) == 49
@@ -471,7 +471,7 @@ def test_tests_of_adjacent_columns_keep_the_order_of_the_paper():
 
 def test_a_cells_command_judges_it_again_from_any_folder(run, pytester):
     _, folder, _ = run
-    cell = read_evidence(folder / "reports" / "evidence.json").cells[5]
+    cell = read_evidence(folder / "reports" / "claims.evidence.json").cells[5]
     pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")
-    (again,) = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    (again,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {**again.to_json(), "provenance": {}} == {**cell.to_json(), "provenance": {}}

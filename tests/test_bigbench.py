@@ -466,7 +466,7 @@ def judge(pytester, tmp_path):
 def test_a_cell_has_the_notes_of_its_task_and_the_command_that_repeats_it(judge, pytester, write):
     folder = write([example(f"<u>{n % 4}</u>") for n in range(5)])
     judge(folder)
-    (cell,) = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    (cell,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert cell.task == "implicatures"
     assert cell.notes[0] == "bb/implicatures.json: 1 repeated examples are counted once"
     assert cell.notes[1].startswith("4 answers begin with a token of white space alone")

@@ -505,7 +505,7 @@ def judged(pytester, folder, tasks):
             *("--samples", "4", "--orders", "1", "-k", "adj_ant", "--measure-anyway"),
             *("--xfail-refuted", "-p", "no:cacheprovider", *given),
         )
-        found = read_evidence(pytester.path / "reports" / "evidence.json")
+        found = read_evidence(pytester.path / "reports" / "claims.evidence.json")
         assert not found.errors
         return found.cells, printed(result)
 
@@ -550,7 +550,7 @@ def test_claims_can_be_judged_in_a_chat_and_again_by_its_command(judged, pyteste
     assert all(cell.parameters["system prompt"] == "--brief" for cell in cells)
     cell = next(cell for cell in cells if cell.claim.name == "localization")
     pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")
-    (again,) = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    (again,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert again.measurements == cell.measurements
 
 
@@ -574,7 +574,7 @@ def test_a_system_prompt_without_chats_is_refused_before_anything_is_loaded(judg
 def test_always_without_a_template_is_an_error_of_one_line(judge, pytester):
     result = judge("--chat-template", "always", "-k", "adj_ant and localization")
     assert not has_traceback(result)
-    (error,) = read_evidence(pytester.path / "reports" / "evidence.json").errors
+    (error,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
     assert "template=None, but should be in the tokenizer's files" in error.message
 
 

@@ -159,6 +159,11 @@ def test_a_folder_resolves_without_being_loaded(
     assert resolve(str(folder)).source == str(folder)
 
 
+@pytest.mark.parametrize("end", ["", "-SFT", "-DPO@main"])
+def test_the_papers_models_are_prompted_alike(offline: Path, end: str) -> None:
+    assert resolve(f"allenai/OLMo-2-0425-1B{end}").plain_prompts
+
+
 def test_hub_ids_resolve_without_a_network(offline: Path) -> None:
     name = "allenai/OLMo-2-0425-1B-RLVR"
     assert resolve(name) == Checkpoint(name, name, "unknown", None)

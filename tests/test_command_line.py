@@ -111,7 +111,7 @@ def error_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "run='bad/evidence.json', but should be a folder that holds evidence.json"),
+        (None, "run='bad/evidence.json', but should be a folder that holds one *evidence.json"),
         (b"", "should be JSON"),
         (b"{}", "sha256="),
         (b"[" * 100_000, "should be JSON"),
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(command, content, messa
 def test_a_wrong_path_is_named_without_control_characters(run, capsys):
     assert main(["report", run]) == 2
     said = error_line(capsys)
-    assert "but should be a folder that holds evidence.json, or such a file" in said
+    assert "but should be a folder that holds one *evidence.json, or such a file" in said
     assert "\x1b" not in said
 
 

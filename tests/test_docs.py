@@ -11,7 +11,7 @@ import pytest
 from ivevidence import read_evidence, write_evidence
 from ivevidence.command_line import main
 from ivevidence.expectations import read_expectations
-from ivfixtures import plugin
+from ivfixtures import arguments, unseen
 from tests.evidence_examples import example_cells
 from tests.test_decision_rules import halves
 
@@ -42,12 +42,12 @@ def digest(digest_claim):
 def test_the_worked_claim_is_judged_as_it_stands(digest_claim, pytester, monkeypatch):
     folder = pytester.mkdir("claims")
     (folder / "test_digest.py").write_text(digest_claim)
-    monkeypatch.setattr(plugin, "CLAIMS_FOLDER", folder)
+    monkeypatch.setattr(arguments, "CLAIMS_FOLDER", folder)
     pytester.runpytest_inprocess(
         *("claims/test_digest.py", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
         *("--samples", "20", "--orders", "1", "-p", "no:cacheprovider"),
     ).assert_outcomes(passed=2)
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.errors
     assert [(cell.task, cell.metric) for cell in evidence.cells] == [
         ("adj_ant", "rr"),
@@ -85,7 +85,7 @@ def test_the_worked_claim_is_supported_where_there_is_an_effect(digest):
 def test_the_digest_of_evidence_can_be_checked_as_the_page_says(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"((?: {4}.*\n)+)", page[page.index("    import hashlib") :])[:1]
-    path = tmp_path / "reports" / "evidence.json"
+    path = tmp_path / "reports" / "claims.evidence.json"
     path.parent.mkdir()
     write_evidence(path, example_cells()[:2])
     monkeypatch.chdir(tmp_path)
@@ -171,6 +171,7 @@ def test_options_in_commands_exist(pytester, capsys):
 def test_the_workflow_is_yaml_with_shards_that_fit():
     yaml = pytest.importorskip("yaml")
     workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    assert WORKFLOW.read_text(encoding="utf-8").count("\n  compare:") == 1  # YAML keeps the last
     jobs = workflow["jobs"]
     parts = jobs["judge"]["strategy"]["matrix"]["part"]
     assert parts == list(range(1, len(parts) + 1))
@@ -195,3 +196,7 @@ def commands(text):
         if match:
             words = shlex.split(line[match.end() :])
             yield match[1] or "pytest", {w.partition("=")[0] for w in words if options_in(w)}
+
+
+def test_the_falls_that_go_unseen_are_those_that_the_command_prints():
+    assert unseen.table() in (ROOT / "docs" / "expectations.md").read_text(encoding="utf-8")

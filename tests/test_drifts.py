@@ -149,3 +149,21 @@ def test_a_drift_of_zero_is_never_beyond_what_is_allowed():
 
 def test_a_drift_further_than_allowed_is_found():
     assert beyond_rate(lambda rng, n: 0.3 + rng.normal(0, 0.3, n), runs=300) >= 0.99
+
+
+@pytest.mark.parametrize(("fell", "expected"), [(5, 0.0625), (6, 0.03125), (0, 1.0)])
+def test_answers_of_yes_and_no_have_mcnemars_exact_test(fell, expected):
+    before, after = [1.0] * 20, [0.0] * fell + [1.0] * (20 - fell)
+    found = drift_of(before, after)
+    assert found.p_value == pytest.approx(expected)
+    assert found.estimate == pytest.approx(-fell / 20)
+    assert (found.high < 0) == (expected < 0.05)
+
+
+def test_both_bounds_of_yes_and_no_hold_what_is_exact():
+    before, after = [1.0] * 10 + [0.0] * 10, [0.0] * 8 + [1.0] * 3 + [0.0] * 9
+    found = drift_of(before, after)
+    share = stats.binomtest(1, 9).proportion_ci(0.95, "exact")
+    assert found.low <= (2 * share.low - 1) * 9 / 20
+    assert found.high >= (2 * share.high - 1) * 9 / 20
+    assert found.high < 0

@@ -24,7 +24,7 @@ def judged(folder, *options):
     folder.mkdir(exist_ok=True)
     result = subprocess.run(command(folder, *options), cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return read_evidence(folder / "reports" / "evidence.json")
+    return read_evidence(folder / "reports" / "claims.evidence.json")
 
 
 def content(evidence):

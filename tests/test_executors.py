@@ -83,7 +83,7 @@ AWAY = ("--executor", "processes")
 
 def evidence_in(folder):
     """All that evidence says, but for dates and seconds; and the store's files."""
-    found = read_evidence(Path(folder, "reports", "evidence.json"))
+    found = read_evidence(Path(folder, "reports", "claims.evidence.json"))
     cells = [cell.to_json() for cell in found.cells]
     for cell in cells:
         cell["provenance"].pop("seconds")
@@ -185,14 +185,14 @@ def test_a_cells_error_is_its_own_and_the_rest_goes_on(judge, here, pytester, mo
     runs = Bench.runs
     monkeypatch.setattr(Bench, "runs", failing)
     result = judge("--measure-anyway", *AWAY)
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert {cell.task for cell in evidence.cells} == {"adj_comp"}
     assert {error.message for error in evidence.errors} == {"ZeroDivisionError: in the worker"}
     assert "done with 3 errors" in printed(result)
     assert "Traceback" not in printed(result)
     monkeypatch.setattr(Bench, "runs", runs)
     judge("--measure-anyway", *AWAY)  # what failed is submitted again
-    assert not read_evidence(pytester.path / "reports" / "evidence.json").errors
+    assert not read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
 
 
 def test_a_full_store_is_one_line_a_cell(judge, here, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_job_that_dies_says_so_and_what_is_there_is_judged(judge, here, pytest
 
     monkeypatch.setattr("ivfixtures.bench.effects_of", dying)
     result = judge("--measure-anyway", *AWAY)
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.cells
     assert "died: it ended with exit status 7" in printed(result)
     assert evidence.errors
@@ -226,7 +226,7 @@ def test_the_controller_does_not_measure(judge, here, monkeypatch, pytester):
     monkeypatch.setattr(Here, "poll", lambda self: dict.fromkeys(j.job.digest for j in self.queue))
     result = judge("--measure-anyway", *AWAY)
     assert "measurements: " not in printed(result)
-    errors = read_evidence(pytester.path / "reports" / "evidence.json").errors
+    errors = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
     assert len(errors) == 6
     assert all("but should be in the store" in error.message for error in errors)
     assert not list((pytester.path / ".ivclaims").glob("*.safetensors"))
@@ -465,7 +465,7 @@ def test_two_runs_at_once_measure_once(start, tmp_path, executor):
     assert made
     assert len(made) == len({*made})
     for name, text in zip("ab", texts, strict=True):
-        assert len(read_evidence(tmp_path / name / "evidence.json").cells) == 4, text
+        assert len(read_evidence(tmp_path / name / "claims.evidence.json").cells) == 4, text
 
 
 @pytest.fixture
@@ -516,7 +516,7 @@ def test_what_is_detached_is_picked_up(start, run, tmp_path):
     counted.mkdir()
     left = start(*ELSEWHERE["slurm"], "--detach", fault=f"linger {counted}")
     assert left.wait(timeout=120) == 0  # its output ends with its jobs, which have inherited it
-    assert not (tmp_path / "reports" / "evidence.json").exists()
+    assert not (tmp_path / "reports" / "claims.evidence.json").exists()
     text = run(*ELSEWHERE["slurm"])
     said = left.communicate()[0]
     assert "2 jobs are left to themselves; the same command without --detach" in said

@@ -194,3 +194,10 @@ def test_partners_ask_the_same_and_no_entry_serves_twice(before, after):
 def test_expectations_of_another_schema_say_what_to_do():
     with pytest.raises(EvidenceError, match="written by another version of ivclaims"):
         Expectations(schema=3)
+
+
+def test_what_only_one_side_asks_names_no_checkpoint_in_whose_place_another_could_be():
+    published = cells_of("paper-1b", "paper-7b", questions=["published_audit[all]"])
+    for before, after in ([], published), (published, []), (published[:1], published):
+        found = partners([*cells_of("old"), *before], [*cells_of("new"), *after])
+        assert {found[name][0] for name in cells_of("new")} == {"old"}

@@ -19,11 +19,12 @@ from tests.suite import ROWS, printed, saved, write_tasks
 
 ONE = ("claims.test_localization",)
 AUDIT = ("claims.test_published_audit",)
+BEHAVIOUR = "claims.test_behaviour"
 MEASURED = ("--measure-anyway", "--orders", "1")
 
 
 def evidence(pytester):
-    return read_evidence(pytester.path / "reports" / "evidence.json")
+    return read_evidence(pytester.path / "reports" / "claims.evidence.json")
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +176,13 @@ def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, 
 def test_what_cannot_be_is_one_line_before_anything_is_measured(
     judge, pytester, baseline, options, line
 ):
-    (pytester.path / "reports" / "evidence.json").unlink()
+    (pytester.path / "reports" / "claims.evidence.json").unlink()
     (pytester.path / "tasks").mkdir(exist_ok=True)
     result = judge(*MEASURED, "--expect", "expected.json", *options, only=ONE)
     assert result.ret == 4
     result.stderr.fnmatch_lines([line])
     assert len(result.errlines) == 2
-    assert not (pytester.path / "reports" / "evidence.json").exists()
+    assert not (pytester.path / "reports" / "claims.evidence.json").exists()
 
 
 def test_other_task_data_is_refused(judge, baseline, tasks):
@@ -330,8 +331,8 @@ def test_shards_are_the_whole_and_no_checkpoint_is_split(pytester, two):
             *(*two, "--shard", part, "--html", html, "--expect", "e.json", "--store", f"s{part[0]}")
         )
         assert result.ret == 0, printed(result)
-        shards.append(read_evidence(pytester.path / f"shard{part[0]}" / "evidence.json"))
-    whole = read_evidence(pytester.path / "whole" / "evidence.json")
+        shards.append(read_evidence(pytester.path / f"shard{part[0]}" / "c.evidence.json"))
+    whole = read_evidence(pytester.path / "whole" / "c.evidence.json")
     assert [{Path(cell.checkpoint).name for cell in shard.cells} for shard in shards] == [
         {"random-olmo20"},
         {"other-olmo2"},
@@ -351,7 +352,7 @@ def test_two_workers_leave_the_evidence_of_one_process_bit_for_bit(pytester, two
     workers = re.findall(r"\[(gw\d)\] .*\[((?:random|other)-olmo2)", "\n".join(result.outlines))
     assert len(workers) == 8
     assert len(set(workers)) == 2, "a checkpoint's cells are spread over workers"
-    one, both = (read_evidence(pytester.path / name / "evidence.json") for name in ("one", "two"))
+    one, both = (read_evidence(pytester.path / name / "c.evidence.json") for name in ("one", "two"))
     assert [stripped(cell) for cell in both.cells] == [stripped(cell) for cell in one.cells]
     assert len(one.cells) == 8, printed(result)
     facts = ("measured", "planned", "interrupted")
@@ -380,3 +381,49 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
         ]
     )
     assert result.ret == 1
+
+
+def test_a_selected_claim_is_held_to_beside_published_numbers(pytester, two, tmp_path):
+    first, other = two[two.index("--checkpoint") : two.index("--measure-anyway")][1::2]
+    words = [*two[two.index("--tasks") : two.index("--checkpoint")], *MEASURED, *two[-2:]]
+    held = ("--pyargs", *ONE, *AUDIT, "-k", "localization", *words, "--checkpoint")
+    pytester.runpytest_inprocess(*held, first, "--write-expect", "e.json")
+    result = pytester.runpytest_inprocess(*held, other, "--expect", "e.json")
+    line = next(line for line in result.outlines if line.startswith("expectations of"))
+    assert re.fullmatch(r".* in the place of .*\): (1 changed, 1|2) as expected", line), line
+
+
+def test_claims_and_published_numbers_that_the_file_knows_nothing_of_are_no_failure(
+    judge, pytester, baseline
+):
+    result = judge(*MEASURED, "--expect", "expected.json", only=(*ONE, *AUDIT, BEHAVIOUR))
+    assert result.ret == 0, printed(result)
+    result.stdout.fnmatch_lines(["expectations of expected.json: 51 new, 2 as expected"])
+
+
+def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, baseline):
+    judge("--orders", "1", "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
+
+    def followed(data):
+        for name, entry in entries(data).items():
+            if "adj_ant" in name:
+                entry.pop("gate", None)
+                entry["verdict"] = "supported"
+
+    rewrite(pytester.path / "e.json", followed)
+    result = judge("--orders", "1", "--expect", "e.json", only=(*ONE, BEHAVIOUR))
+    result.assert_outcomes(failed=1, **_rest_of(evidence(pytester)))
+    result.stdout.fnmatch_lines(
+        [
+            "expectations of e.json: 1 changed, 1 follows its gate, 2 *",
+            "with 8 samples, a fall of IA from 1 by * goes unseen*",
+        ]
+    )
+    result = judge("--orders", "1", "--expect", "e.json", only=ONE)
+    result.stdout.fnmatch_lines(["expectations of e.json: 1 changed, 1 as expected, 2 missing"])
+
+
+def _rest_of(run):
+    held = [c for c in run.cells if c.comparison.expectation.verdict == c.decision.verdict]
+    refuted = sum(cell.decision.verdict == "refuted" for cell in held)
+    return {"xfailed": refuted, "passed": len(run.cells) - 1 - refuted}

@@ -428,7 +428,7 @@ def claim(pytester, stub):
 
 
 def evidence(pytester):
-    return read_evidence(pytester.path / "reports" / "evidence.json")
+    return read_evidence(pytester.path / "reports" / "claims.evidence.json")
 
 
 def test_the_judge_decides_and_the_stated_set_stands_beside(claim, pytester, stub):
@@ -449,7 +449,7 @@ def test_the_judge_decides_and_the_stated_set_stands_beside(claim, pytester, stu
     assert cell.figures[0].data["series"][2]["name"] == "IA (judge)"
     assert sum(role.startswith("judgement of") for role in cell.measurements) == len(stub.requests)
     assert f"--judge {stub.url} --judge-model some-model" in cell.command
-    content = (pytester.path / "reports" / "evidence.json").read_text()
+    content = (pytester.path / "reports" / "claims.evidence.json").read_text()
     assert SECRET not in content + shown(pytester.path / "reports" / "claims.html")
 
 

@@ -111,3 +111,12 @@ def test_counts_are_added_dates_span_and_other_facts_are_listed_where_they_diffe
 def test_a_run_that_does_not_say_what_it_planned_planned_what_it_has():
     judged = a_run(light_cell(), errors=[CellError("x", "y")])
     assert merge({"a": a_run(planned=4), "b": judged}).run["planned"] == 6
+
+
+def test_shards_of_a_training_run_are_in_the_order_of_its_steps():
+    steps = [f"step-{n}" for n in range(5)]
+    shards = {
+        f"shard-{k}": a_run(*(light_cell(step) for step in steps[k::2]), order=steps)
+        for k in (1, 0)
+    }
+    assert [cell.checkpoint for cell in merge(shards).cells] == steps

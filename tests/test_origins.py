@@ -71,7 +71,7 @@ def test_a_cell_of_measurements_made_apart_says_so(pytester, monkeypatch):
 
     def cell():
         pytester.inline_run(*run, f"--html={pytester.path}/report.html", "--self-contained-html")
-        (found,) = json.loads((pytester.path / "evidence.json").read_text())["cells"]
+        (found,) = json.loads((pytester.path / "report.evidence.json").read_text())["cells"]
         return found
 
     first = cell()

@@ -133,7 +133,7 @@ def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch
     monkeypatch.setattr("ivfixtures.material.load", lambda *_, **__: 1 / 0)
     monkeypatch.setattr("ivfixtures.material.skeleton", lambda *_, **__: 1 / 0)
     planned("--write-expect", "expected.json", "--device", "cuda")
-    assert not (pytester.path / "reports" / "evidence.json").exists()
+    assert not (pytester.path / "reports" / "claims.evidence.json").exists()
     assert not (pytester.path / "reports" / "claims.html").exists()
     assert not (pytester.path / "expected.json").exists()
     assert not list((pytester.path / ".ivclaims").glob("*"))

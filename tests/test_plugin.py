@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import claims
+import ivfixtures.exhibits  # once, so that its classes outlive each run
+import ivfixtures.published.audit  # noqa: F401 - the same
 from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures import material
 from ivfixtures.bench import Bench
@@ -27,7 +29,7 @@ def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
     result.stdout.fnmatch_lines(
         ["measurements: * measured, * reused from *", "report: *claims.html"]
     )
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert len(evidence.cells) == 2 * 1 + 2 * 2
     assert {cell.task for cell in evidence.cells} == {"adj_comp", "adj_ant"}
     assert not evidence.errors
@@ -39,7 +41,7 @@ def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
 
 def test_every_claim_can_be_judged_in_one_run(judge, pytester):
     judge("--measure-anyway", "--xfail-refuted", only=["claims"])
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     files = Path(claims.__file__).parent.glob("test_*.py")
     assert {f"test_{cell.claim.name}" for cell in evidence.cells} == {file.stem for file in files}
     assert not evidence.errors
@@ -75,7 +77,7 @@ def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_a
     result = judge("--xfail-refuted", only=("claims.test_published_audit", *patching))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["6 supported*", "no cell was judged*", "measurements: *"])
-    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     names = [cell.claim.name for cell in cells]
     assert names == sorted(names)
     assert names.count("published_audit") == 49
@@ -84,7 +86,7 @@ def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_a
 
 def test_superadditivity_needs_pairs(judge, pytester):
     judge("--measure-anyway", "--orders", "1", "-k", "superadditivity")
-    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
     assert all("--orders" in cell.decision.reason for cell in cells)
 
@@ -117,7 +119,7 @@ def test_a_layout_without_linear_maps_is_told_the_known_ones(judge, pytester, tm
         *("--checkpoint", bloom, "--measure-anyway", "-k", "bloom and adj_ant"),
         only=("claims.test_tinst_path_dominance",),
     )
-    cells = read_evidence(pytester.path / "reports" / "evidence.json").cells
+    cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
     assert all("olmo2, olmo3, llama" in cell.decision.reason for cell in cells)
 
@@ -133,7 +135,7 @@ def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypat
     monkeypatch.setattr(Bench, "runs", lambda self: 1 / 0)
     result = judge("--measure-anyway", "-k", "adj_ant")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.cells
     assert len(evidence.errors) == 3
     assert "division by zero" in evidence.errors[0].message
@@ -184,7 +186,7 @@ def test_the_reproduction_command_judges_the_same_cell_again(judge, pytester):
     import shlex
 
     judge("--measure-anyway", "--xfail-refuted", "-k", "localization and adj_ant")
-    path = Path(pytester.path / "reports" / "evidence.json")
+    path = Path(pytester.path / "reports" / "claims.evidence.json")
     (cell,) = read_evidence(path).cells
     pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")
     (again,) = read_evidence(path).cells

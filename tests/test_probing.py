@@ -49,7 +49,7 @@ def judge(pytester, checkpoint, tasks):
             *("--pyargs", f"claims.test_{CLAIM}", "--checkpoint", str(checkpoint)),
             *("--tasks", str(tasks), "--samples", "4", "-p", "no:cacheprovider", *options),
         )
-        path = pytester.path / "reports" / "evidence.json"
+        path = pytester.path / "reports" / "claims.evidence.json"
         return result, read_evidence(path) if path.exists() else None
 
     return run

@@ -66,7 +66,7 @@ def tasks(tmp_path_factory):
 @pytest.fixture
 def before(judge, tmp_path_factory):
     """The evidence of an undisturbed run."""
-    return read_evidence(undisturbed(judge, tmp_path_factory.getbasetemp()) / "evidence.json")
+    return read_evidence(undisturbed(judge, tmp_path_factory.getbasetemp()) / "c.evidence.json")
 
 
 @pytest.fixture
@@ -125,14 +125,14 @@ def test_a_killed_run_loses_the_measurement_in_flight_and_nothing_else(
         judge(*MEASURED, "--write-expect", "reports/expected.json", only=ONE)
 
     (pytester.path / "reports").mkdir()
-    for name in ("evidence.json", "claims.html", "expected.json"):
+    for name in ("claims.evidence.json", "claims.html", "expected.json"):
         (pytester.path / "reports" / name).write_text(f"{name} of an earlier run")
     process = begin(run)
     in_flight(pytester, process.is_alive)
     process.kill()
     process.join()
     left = {path.name: path.read_text() for path in (pytester.path / "reports").iterdir()}
-    names = ("evidence.json", "claims.html", "expected.json")
+    names = ("claims.evidence.json", "claims.html", "expected.json")
     assert left == {name: f"{name} of an earlier run" for name in names}
     kept = finished(pytester)
     judge(*MEASURED, only=ONE)
@@ -188,7 +188,7 @@ def test_a_run_that_is_stopped_in_its_first_cell_says_so_and_leaves_older_eviden
 
     monkeypatch.setattr(Run, "show", stop)
     (pytester.path / "reports").mkdir()
-    (pytester.path / "reports" / "evidence.json").write_text("of an earlier run")
+    (pytester.path / "reports" / "claims.evidence.json").write_text("of an earlier run")
     result = pytester.runpytest_inprocess(
         *options,
         no_reraise_ctrlc=True,
@@ -197,7 +197,7 @@ def test_a_run_that_is_stopped_in_its_first_cell_says_so_and_leaves_older_eviden
     assert clean(result)
     result.stdout.fnmatch_lines(["interrupted: 2 of 2 cells were not judged; *goes on"])
     assert "evidence: " not in printed(result)
-    assert (pytester.path / "reports" / "evidence.json").read_text() == "of an earlier run"
+    assert (pytester.path / "reports" / "claims.evidence.json").read_text() == "of an earlier run"
 
 
 def test_two_runs_at_once_share_a_store_and_measure_nothing_twice(judge, pytester, before, begin):
@@ -212,7 +212,9 @@ def test_two_runs_at_once_share_a_store_and_measure_nothing_twice(judge, pyteste
     for process in both:
         process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
-    one, other = (read_evidence(pytester.path / name / "evidence.json") for name in ("a", "b"))
+    one, other = (
+        read_evidence(pytester.path / name / "claims.evidence.json") for name in ("a", "b")
+    )
     assert found(one) == found(other) == found(before)
     assert one.run["measured"] + other.run["measured"] == finished(pytester)
     assert finished(pytester) == before.run["measured"]
@@ -290,7 +292,7 @@ def test_names_and_texts_from_data_are_text_wherever_they_go(pytester, hostile, 
     folders = [pytester.path / name for name in ("reports", ".ivclaims")]
     assert {path for path in new if not any(path.is_relative_to(f) for f in folders)} == set()
     assert {path.name for path in new if path.is_relative_to(folders[0])} == {
-        *("reports", "evidence.json", "claims.html")
+        *("reports", "claims.evidence.json", "claims.html")
     }
     assert not CONTROL.search(result.stdout.str() + result.stderr.str())
     assert "onerror=alert(1)" in result.stdout.str()

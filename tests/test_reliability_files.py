@@ -72,7 +72,7 @@ def full(monkeypatch):
     return fill
 
 
-@pytest.mark.parametrize("name", ["evidence.json", "claims.html", "e.json"])
+@pytest.mark.parametrize("name", ["claims.evidence.json", "claims.html", "e.json"])
 def test_a_full_disk_is_told_with_the_file_and_what_to_do(judge, pytester, before, full, name):
     folder = pytester.path if name == "e.json" else pytester.path / "reports"
     folder.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(judge, pytester, befor
     assert "2 refuted" in printed(result) or "inconclusive" in printed(result)
     assert (folder / name).read_text() == "of an earlier run"
     left = {path.name for path in (pytester.path / "reports").iterdir()} | {"e.json"}
-    assert left == {"evidence.json", "claims.html", "e.json"}
+    assert left == {"claims.evidence.json", "claims.html", "e.json"}
 
 
 def test_a_write_that_stops_halfway_leaves_no_half_file(judge, pytester, before):
@@ -106,7 +106,7 @@ def test_a_write_that_stops_halfway_leaves_no_half_file(judge, pytester, before)
         [
             "*StoreWarning: measurements are not kept for later runs: *File too large*",
             "2 inconclusive",
-            "not written: */evidence.json (File too large); when that is mended, run again",
+            "not written: */claims.evidence.json (File too large); when that is mended, run again",
             "not written: */claims.html (File too large); when that is mended, run again",
         ]
     )
@@ -289,7 +289,7 @@ def test_links_in_the_place_of_results_are_replaced(judge, pytester, before):
     outside = pytester.path / "outside"
     outside.write_text("of somebody else")
     (pytester.path / "reports").mkdir()
-    for name in ("evidence.json", "claims.html"):
+    for name in ("claims.evidence.json", "claims.html"):
         (pytester.path / "reports" / name).symlink_to(outside)
     judge(*MEASURED, only=ONE)
     assert outside.read_text() == "of somebody else"
@@ -356,7 +356,7 @@ def test_damaged_expectations_are_one_line_before_anything_is_measured(judge, py
         assert result.ret == 4
         result.stderr.fnmatch_lines(["ERROR: *but should be *expected.json*--write-expect"])
         assert len(result.errlines) == 2
-        assert not (pytester.path / "reports" / "evidence.json").exists()
+        assert not (pytester.path / "reports" / "claims.evidence.json").exists()
 
 
 def test_any_flipped_bit_of_expectations_is_read_or_refused(pytester, before):

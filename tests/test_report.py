@@ -101,7 +101,13 @@ def test_a_cell_shows_all_its_evidence():
     said = " ".join(report.texts)
     wanted = [cell.claim.quote, cell.claim.rule, cell.claim.estimand, cell.decision.reason]
     wanted += [cell.command, *cell.notes, cell.tables[0].title, cell.controls[0].title, "T_inst"]
-    wanted += ["patch site", "T_last", "9c" * 32, *cell.measurements.values(), "evidence.json"]
+    wanted += [
+        "patch site",
+        "T_last",
+        "9c" * 32,
+        *cell.measurements.values(),
+        "in the evidence file",
+    ]
     wanted += [figure.title for figure in cell.figures]
     wanted += [criterion.name for criterion in cell.decision.criteria]
     assert [text for text in wanted if text not in said] == []
@@ -112,7 +118,7 @@ def test_a_closed_cell_says_its_verdict_and_criteria_and_what_else_there_is():
     cell = example_cell()
     closed = Page(render([cell]), unpack=False)
     said = " ".join(closed.texts)
-    wanted = [cell.checkpoint, cell.task, cell.decision.reason, "evidence.json", "script"]
+    wanted = [cell.checkpoint, cell.task, cell.decision.reason, "in the evidence file", "script"]
     wanted += [c.name for c in cell.decision.criteria] + [f.title for f in cell.figures]
     wanted += [cell.tables[0].title, cell.controls[0].title, "prompts", "provenance"]
     assert [text for text in wanted if text not in said] == []

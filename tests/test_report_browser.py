@@ -158,7 +158,7 @@ def test_without_scripts_the_page_is_a_plain_list(tmp_path, body, cells):
     dom = browse(tmp_path, scriptless)
     assert len(details(dom)) == len(cells)
     assert re.search(r"<form [^>]*hidden", dom)
-    assert dom.count("Unpacked by a script, and in evidence.json") == len(cells)
+    assert dom.count("Unpacked by a script, and in the evidence file") == len(cells)
 
 
 def test_the_page_can_be_photographed(tmp_path, body):

@@ -39,7 +39,7 @@ def claims(pytester, tasks):
 
 
 def evidence(pytester):
-    return read_evidence(pytester.path / "reports" / "evidence.json")
+    return read_evidence(pytester.path / "reports" / "claims.evidence.json")
 
 
 def error_lines(result):

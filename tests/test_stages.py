@@ -11,7 +11,7 @@ import ivfixtures
 from ivevidence import read_evidence
 from ivfixtures import material
 from ivfixtures.checkpoints import load
-from ivfixtures.stages import lacking, stages
+from ivfixtures.stages import incomparable, lacking, stages
 
 DATA = Path(ivfixtures.__file__).parent / "data"
 FAMILY = ("--checkpoint", "tiny-olmo2-base", "--checkpoint", "tiny-olmo2-sft")
@@ -43,7 +43,7 @@ def judge(pytester, tasks, tmp_path_factory):
             *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
-        return read_evidence(pytester.path / "reports" / "evidence.json").cells
+        return read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
 
     return run
 
@@ -153,6 +153,29 @@ def test_two_checkpoints_of_one_stage_are_one_line():
     cell = SimpleNamespace(parts=(part("a"), part("b")), subject=SimpleNamespace(name="m"))
     with pytest.raises(ValueError, match=r"stage sft=a, b, but should be one \[m\]"):
         stages(cell)
+
+
+@pytest.mark.parametrize(
+    ("chats", "reason"),
+    [
+        ((None, None), None),
+        (("ab", "ab"), None),
+        ((None, "ab"), "base without a chat, sft in the chat ab"),
+        (("ab", "cd"), "base in the chat ab, sft in the chat cd"),
+    ],
+)
+def test_stages_that_are_prompted_differently_are_not_compared(chats, reason):
+    parts = [
+        SimpleNamespace(
+            bench=SimpleNamespace(
+                checkpoint=SimpleNamespace(name=stage, stage=stage),
+                chat=chat and SimpleNamespace(digest=chat),
+            )
+        )
+        for stage, chat in zip(("base", "sft"), chats, strict=True)
+    ]
+    said = incomparable(SimpleNamespace(parts=parts, subject=SimpleNamespace(name="m")))
+    assert said is None if reason is None else reason in said
 
 
 # ------------------------------------------------------------------------------------- behaviour

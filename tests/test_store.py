@@ -679,7 +679,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_is_measured(pyte
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --store='nonsense://*', but should be a folder, or*"])
     assert len(result.errlines) == 2
-    assert not (pytester.path / "reports" / "evidence.json").exists()
+    assert not (pytester.path / "reports" / "claims.evidence.json").exists()
 
 
 def _measure_on_a_small_disk(folder: Path) -> None:

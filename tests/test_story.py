@@ -52,7 +52,7 @@ def stages(judge, folder):
 @pytest.fixture(scope="module")
 def verdicts(folder, stages):
     def read(stage):
-        cells = read_evidence(folder / stage / "evidence.json").cells
+        cells = read_evidence(folder / stage / "claims.evidence.json").cells
         return {cell.name[1]: cell.decision.verdict for cell in cells}
 
     return {stage: read(stage) for stage in STAGES}
@@ -92,7 +92,7 @@ def test_diff_says_what_changed_and_fails(run, folder, verdicts):
         if before != sft[question]:
             assert question.split("[")[0] in result.stdout
     assert "behaviour" in page
-    same = run("ivevidence", "diff", "base", "again/evidence.json", "--html", "same.html")
+    same = run("ivevidence", "diff", "base", "again/claims.evidence.json", "--html", "same.html")
     assert same.returncode == 0, same.stdout
 
 
@@ -113,7 +113,7 @@ def test_the_report_is_rebuilt_from_shards(judge, run, folder):
         judge(f"shard{part}", *family, "--shard", f"{part}/3")
     result = run("ivevidence", "report", "shard1", "shard2", "shard3", "--html", "merged/c.html")
     assert result.returncode == 0, result.stderr
-    evidence = read_evidence(folder / "whole" / "evidence.json")
+    evidence = read_evidence(folder / "whole" / "claims.evidence.json")
     same = run("ivevidence", "diff", "whole", "merged", "--html", "shards.html")
     assert same.returncode == 0, same.stdout
     page = shown(folder / "merged" / "c.html")

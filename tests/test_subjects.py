@@ -124,7 +124,7 @@ def test_cells_of_several_benches_have_a_part_for_each(pytester):
         *("--checkpoint", "tiny-olmo2-sft", "--checkpoint", "tiny-olmo2-dpo", "--samples", "4"),
         *("--measure-anyway", "-p", "no:cacheprovider"),
     ).assert_outcomes(passed=4 + 4, deselected=8)
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     families, pairs = evidence.cells[:4], evidence.cells[4:]
     assert [cell.task for cell in families] == ["adj_comp", "adj_ant", "anim_color", "can_fly"]
     assert {cell.checkpoint for cell in families} == {"tiny-olmo2"}

@@ -73,7 +73,7 @@ def test_a_run_is_judged_and_becomes_a_history(run, tasks, pytester):
         *("--pyargs", "claims.test_behaviour", "--checkpoint", str(run), "--tasks", str(tasks)),
         *("--samples", "8", "-p", "no:cacheprovider"),
     )
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     (history,) = histories({"now": evidence})
     steps = [str(run / name) for name in ("step-2", "step9", "step-10")]
     assert [checkpoint for _, checkpoint in history.places] == steps
@@ -85,7 +85,7 @@ def test_a_run_has_no_stages_to_compare(run, tasks, pytester):
         *("--pyargs", "claims.test_stages", "--checkpoint", str(run), "--tasks", str(tasks)),
         *("--samples", "8", "-p", "no:cacheprovider", "-k", "adj_ant"),
     )
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.errors
     assert {cell.decision.verdict for cell in evidence.cells} == {"not_applicable"}
     for cell in evidence.cells:

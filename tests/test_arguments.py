@@ -1,0 +1,141 @@
+"""What a command line may ask of the suite: one line where it cannot be, and no file replaced."""
+
+import shutil
+
+import pytest
+
+import ivfixtures.published.audit  # noqa: F401 - once, so that its classes outlive each run
+from ivfixtures.arguments import CLAIMS_FOLDER
+from tests.suite import printed, write_tasks
+
+AUDIT = ("--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider")
+FEW = ("-k", "olmo2-published-all")
+TINY = ("--pyargs", "claims.test_behaviour", "--checkpoint", "tiny-olmo2-sft")
+CLAIM = """
+import pytest
+from ivevidence import Claim, Decision
+
+CLAIM = Claim("{name}", "so", "a paper", "1", "so it is", "what", "how")
+
+@pytest.mark.claim(CLAIM, per="published")
+def test_it(cell):
+    {line}
+"""
+
+
+def refused(result):
+    """The one line that a run was refused with."""
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, printed(result)
+    (line,) = (text for text in result.errlines if text)
+    return line
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--tasks", ""], "--tasks='', but should be filled in"),
+        (["--store", " "], "--store=' ', but should be filled in"),
+        (["--checkpoint", ""], "--checkpoint='', but should be filled in"),
+        (["--html", ""], "--html='', but should be filled in"),
+        (["--store", "file"], "--store=file, but should be a folder"),
+        (["--store", "file/in"], "--store=file/in, but should be a folder"),
+        (["--store", "s\udcff"], "--store='s\\udcff', but should be UTF-8"),
+        (["--html", "s\udcff/c.html"], "--html='s\\udcff/c.html', but should be UTF-8"),
+        (["--checkpoint", "s\udcff"], "--checkpoint='s\\udcff', but should be UTF-8"),
+        (["--tasks", "s\udcff"], "--tasks='s\\udcff', but should be UTF-8"),
+        (["--html", "claims.evidence.json"], "but should be a name that ends in .html"),
+        (["--write-expect", "reports/claims.html"], "but should be another file than the report"),
+        (["--write-expect", "reports/../reports/claims.evidence.json"], "than its evidence"),
+        (["--write-expect", "old.evidence.json"], "another file than a page or evidence"),
+        (["--junit-xml", "reports/claims.evidence.json"], "--junit-xml="),
+        (["--write-expect", "x", "--junit-xml", "x"], "another file than --write-expect"),
+        (["-p", "no:html"], "plugin html=missing, but should be loaded"),
+    ],
+)
+def test_what_says_nothing_or_replaces_a_file_is_one_line(pytester, options, line):
+    (pytester.path / "file").write_text("")
+    assert line in refused(pytester.runpytest_inprocess(*AUDIT, *options))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--memory-budget", "inf"], "--memory-budget=inf, but should be above 0 GiB and finite"),
+        (["--memory-budget", "nan"], "--memory-budget=nan, but should be above 0 GiB and finite"),
+        (["--path-k", "1,01"], "--path-k=1,01, but should be different numbers"),
+        (["--path-k", "9" * 5000], "but should be different numbers"),
+        (["--tasks", "deep"], "TOML="),
+    ],
+)
+def test_what_cannot_be_measured_with_is_one_line(pytester, options, line):
+    write_tasks(pytester.path / "deep")
+    (pytester.path / "deep" / "tasks.toml").write_text("x = " + "[" * 50_000)
+    assert line in refused(pytester.runpytest_inprocess(*TINY, *options))
+
+
+@pytest.mark.parametrize("options", [["--collect-only"], ["--fixtures"], ["-k", "nothing"]])
+def test_without_a_cell_the_files_of_an_earlier_run_stay(pytester, options):
+    files = [pytester.path / name for name in ("reports/claims.html", "e.json")]
+    files.append(files[0].with_name("claims.evidence.json"))
+    files[0].parent.mkdir()
+    for path in files:
+        path.write_text("of an earlier run")
+    result = pytester.runpytest_inprocess(*AUDIT, "--write-expect", "e.json", *options)
+    assert [path.read_text() for path in files] == ["of an earlier run"] * 3
+    assert result.ret == (pytest.ExitCode.NO_TESTS_COLLECTED if "-k" in options else 0)
+    assert "html report" not in printed(result)
+
+
+def test_every_page_has_evidence_of_its_own(pytester):
+    for name in ("one.html", "two.html"):
+        pytester.runpytest_inprocess(*AUDIT, *FEW, "--html", name)
+    left = {path.name for path in pytester.path.glob("*.*")} - {"assets"}
+    assert left == {"one.html", "two.html", "one.evidence.json", "two.evidence.json"}
+
+
+@pytest.mark.parametrize(
+    "options", [["-p", "no:xdist"], ["-o", "python_files=check_*.py"], ["-o", "python_functions=x"]]
+)
+def test_claims_are_collected_whatever_a_project_has_set(pytester, options):
+    result = pytester.runpytest_subprocess(*AUDIT, *FEW, "--strict-markers", *options)
+    result.assert_outcomes(failed=1, deselected=48)  # refuted
+
+
+def test_a_copy_of_the_claims_is_one_line(pytester):
+    shutil.copytree(CLAIMS_FOLDER, pytester.path / "claims")
+    for named in ("claims", "claims/test_behaviour.py::test_behaviour"):
+        line = refused(pytester.runpytest_inprocess(named))
+        assert "but should be the claims that are installed" in line
+        assert "pytest --pyargs claims" in line
+
+
+def test_two_cells_of_one_name_are_refused(pytester):
+    for name in ("one", "two"):
+        path = pytester.path / f"test_{name}.py"
+        path.write_text(CLAIM.format(name="twice", line="pass"))
+    line = refused(pytester.runpytest_inprocess(*AUDIT, "test_one.py", "test_two.py"))
+    assert "test_one.py::test_it[" in line
+    assert "test_two.py::test_it[" in line
+
+
+def test_what_is_refused_in_one_line_prints_that_line_alone(pytester):
+    raised = 'raise ValueError("chat=\\x1b[31m, but should be plain [here]; mend it")'
+    (pytester.path / "test_one.py").write_text(CLAIM.format(name="a", line=raised))
+    result = pytester.runpytest_inprocess(*AUDIT, "test_one.py", "-k", "test_it and published-all")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "chat=␛[31m, but should be plain [here]; mend it" in result.outlines
+    assert "Error" not in printed(result).replace("errors are", "")
+
+
+@pytest.mark.parametrize(
+    ("named", "options"),
+    [
+        (AUDIT[:2], ["-n", "1", "--dist", "loadgroup"]),
+        ([str(CLAIMS_FOLDER / "test_published_audit.py")], []),
+    ],
+)
+def test_names_of_cells_are_the_same_from_every_folder(pytester, named, options):
+    pytester.runpytest_subprocess(*named, *AUDIT[2:], *FEW, *options, "--junit-xml", "j.xml")
+    junit = (pytester.path / "j.xml").read_text()
+    assert 'classname="claims.test_published_audit"' in junit
+    assert 'name="test_published_audit[olmo2-published-all]"' in junit
