@@ -169,6 +169,7 @@ def test_active_layers(cell: Cell) -> None:
     title = f"Head activity at T_inst, k = {tracing.k}"
     cell.conclude(
         decision,
+        chosen=exhibits.chosen_text(chosen),
         figures=[
             *exhibits.effect_maps(cell, chosen),
             head_exhibits.head_maps({cell.bench.task.name: found}, title),

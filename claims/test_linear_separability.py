@@ -99,6 +99,7 @@ def test_linear_separability(cell: Cell) -> None:
     found, controls = probes.found(task), probes.controls(task)
     cell.conclude(
         decide(found, controls),
+        chosen=probes.chosen_text,
         figures=[
             probing_exhibits.accuracy_by_layer(cell, probes, SMALLEST_ACCURACY),
             probing_exhibits.lda_scatter(probes),

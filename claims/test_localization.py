@@ -211,6 +211,7 @@ def test_localization(cell: Cell) -> None:
     )
     cell.conclude(
         decision,
+        chosen=exhibits.chosen_text([layers]),
         figures=[*exhibits.effect_maps(cell, [layers]), exhibits.position_bars(cell, layers)],
         tables=[
             exhibits.top_tuples(cell),

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from claims import test_linear_separability as linear_separability
 from claims import test_superadditivity as superadditivity
 from ivevidence.records import Claim, Decision
-from ivfixtures import gates, probing, stage_exhibits
+from ivfixtures import exhibits, gates, probing, stage_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, judge_all
 from ivfixtures.stages import incomparable, kept_tuples, measure_in_turn, stages
@@ -158,6 +158,9 @@ def _judge_superadditivity(cell: Cell) -> None:
     }
     cell.conclude(
         judge_all(decisions),
+        chosen="; ".join(
+            f"{stage}: {exhibits.chosen_text(pairs)}" for stage, pairs in best.items() if pairs
+        ),
         figures=[*stage_exhibits.effect_maps(parts, best), stage_exhibits.behaviour(parts)],
         tables=[stage_exhibits.verdicts(decisions)],
     )
@@ -178,6 +181,7 @@ def _judge_separability(cell: Cell) -> None:
     }
     cell.conclude(
         judge_all(decisions),
+        chosen="; ".join(f"{stage}: {of.chosen_text}" for stage, of in probes.items()),
         figures=[
             stage_exhibits.accuracy_by_layer(probes, task, linear_separability.SMALLEST_ACCURACY),
             stage_exhibits.behaviour(parts),

@@ -171,6 +171,7 @@ def test_superadditivity(cell: Cell) -> None:
     best = [pairs[pair] for pair in chosen]
     cell.conclude(
         decision,
+        chosen=exhibits.chosen_text(best),
         figures=exhibits.effect_maps(cell, best),
         tables=[
             exhibits.pairs(cell, best),

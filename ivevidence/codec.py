@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
+MOST_NESTED = 64  # levels of a file's JSON: records need a dozen, parameters of a claim a few more
+
 
 class EvidenceError(ValueError):
     """Evidence that is not what it should be; the message names quantity, place and remedy."""
@@ -73,9 +75,11 @@ class Record:
         """Return the record that `to_json` described.
 
         Raises:
-            EvidenceError: a field is missing, unknown or of the wrong type; `where` is the source.
+            EvidenceError: a field is missing, unknown or of the wrong type, or `data` is nested
+                deeper than `MOST_NESTED`; `where` is the source.
         """
         try:
+            _check_nesting(data)
             return typing.cast(Self, coerce(cls, data))
         except EvidenceError as error:
             raise error.within("", where=where) from None
@@ -100,6 +104,30 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_inside(f"[{i}]", to_plain, item) for i, item in enumerate(value)]
     raise EvidenceError("", value, "plain JSON data or a numpy array")
+
+
+def _check_nesting(data: Any) -> None:
+    level, depth = [data], 0
+    while level := [item for value in level for item in _items(value)]:
+        depth += 1
+        if depth > MOST_NESTED:
+            raise EvidenceError("nesting", f"over {depth - 1} levels", f"at most {MOST_NESTED}")
+
+
+def _items(value: Any) -> typing.Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def check_count(quantity: str, number: int | None, where: str) -> None:
+    """Refuse a number of samples below 0.
+
+    Raises:
+        EvidenceError: it is.
+    """
+    if number is not None and number < 0:
+        raise EvidenceError(quantity, number, "at least 0", where=where)
 
 
 def coerce(kind: Any, value: Any) -> Any:

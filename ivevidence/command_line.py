@@ -11,12 +11,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ivevidence.codec import EvidenceError
 from ivevidence.diff_page import diff_page
 from ivevidence.diff_text import diff_text
 from ivevidence.differences import compare
-from ivevidence.evidence import write_evidence
+from ivevidence.evidence import read_evidence, write_evidence
 from ivevidence.files import write_atomic
 from ivevidence.history import histories
 from ivevidence.history_page import history_page
@@ -30,7 +31,7 @@ from ivevidence.report_run import count
 from ivevidence.runs import evidence_beside, evidence_path, read_runs
 from ivevidence.svg import visible_text
 
-_RUN = "folder that holds one *evidence.json, or such a file"
+_RUN = "folder that holds one *evidence.json, such a file, or the page of one"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # signs that a terminal cannot show are no crash
     options = _parser().parse_args(arguments)
     try:
-        _check_page(options.html, options.runs)
+        _check_page(options)
         return int(options.run(options))
     except BrokenPipeError:  # `| head` has seen enough; what is flushed at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,13 +79,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_page(target: Path, runs: Sequence[str]) -> None:
-    """Refuse to write a page over anything that is not one."""
-    advice = "name another file"
+def _check_page(options: argparse.Namespace) -> None:
+    """Refuse to write over anything but a page, and over the page and evidence of another run.
+
+    A page that has evidence beside it may be drawn again from that, and a merge be made again.
+    """
+    target, advice = options.html, "name another file"
     if target.suffix.lower() != ".html":
         raise EvidenceError("--html", str(target), "a name that ends in .html", advice=advice)
-    if target.exists() and any(target.samefile(evidence_path(run)) for run in runs):
+    runs, beside = list(map(evidence_path, options.runs)), evidence_beside(target)
+    if target.exists() and any(map(target.samefile, runs)):
         raise EvidenceError("--html", str(target), "none of the runs", advice=advice)
+    if not beside.exists():
+        return
+    own = any(map(beside.samefile, runs))
+    again = own if len(runs) == 1 else not own and "runs" in read_evidence(beside).run
+    if options.run is not _report or not again:
+        expected = f"not the page of {beside.name}, which is another run's"
+        raise EvidenceError("--html", str(target), expected, "command line", advice)
 
 
 def _diff(options: argparse.Namespace) -> int:
@@ -92,7 +104,7 @@ def _diff(options: argparse.Namespace) -> int:
     (first, second), (before, after) = tuple(runs), tuple(runs.values())
     difference = compare(before, after)
     body = diff_page(difference, (first, second), (before.run, after.run))
-    _write(options.html, f"{first} and {second}", body)
+    _write(options.html, f"Difference of {first} and {second}", body)
     print(diff_text(difference, (first, second), color=sys.stdout.isatty()))
     print(_written(options.html))
     return 0 if difference.is_clean else 1
@@ -109,13 +121,14 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    evidence = merge(read_runs(options.runs))
+    runs = read_runs(options.runs)
+    evidence = merge(runs)
     merged = evidence_beside(options.html) if len(options.runs) > 1 else None
-    if merged and merged.exists() and any(merged.samefile(evidence_path(r)) for r in options.runs):
-        advice = "name a file in another folder: the runs' evidence is written beside it as one"
-        raise EvidenceError("--html", str(options.html), "beside none of the runs", advice=advice)
-    body = render(evidence.cells, errors=evidence.errors, run=evidence.run)
-    _write(options.html, "Evidence report", body)
+    content: dict[str, Any] = {"errors": evidence.errors, "run": evidence.run}
+    options.html.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = write_evidence(merged, evidence.cells, **content) if merged else evidence.sha256
+    body = render(evidence.cells, **content, sha256=sha256)
+    _write(options.html, f"Claims of {', '.join(runs)}", body)
     counts = Counter(cell.decision.verdict for cell in evidence.cells)
     said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
     print(", ".join(said) or "no cell was judged")
@@ -124,7 +137,6 @@ def _report(options: argparse.Namespace) -> int:
             f"{count(len(evidence.errors), 'cell')} could not be judged (errors are not verdicts)"
         )
     if merged:
-        write_evidence(merged, evidence.cells, errors=evidence.errors, run=evidence.run)
         print(visible_text(f"evidence: {merged}"))
     print(_written(options.html))
     return 0

@@ -1,17 +1,15 @@
 """Parts of the pages that compare runs: styles, figures, tables with captions."""
 
-import importlib.resources
-
 from ivevidence.figure_text import format_number
 from ivevidence.html import Html, tag
+from ivevidence.page import style
 from ivevidence.records import Criterion
 from ivevidence.report_tables import bounds
 
 
 def comparison_style() -> Html:
     """Return the styles of pages that compare runs, beside the report's."""
-    path = importlib.resources.files("ivevidence") / "assets" / "comparison.css"
-    return Html(f"<style>{path.read_text('utf-8')}</style>")
+    return style("comparison.css")
 
 
 def drawn(title: str, caption: str, svg: str) -> Html:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ivevidence.codec import EvidenceError
 from ivevidence.drifts import ALPHA, drifts
 from ivevidence.evidence import Evidence
 from ivevidence.matching import partners
-from ivevidence.records import CellError, CellName, CellRecord, Drift
+from ivevidence.records import CellError, CellRecord, Drift
 from ivevidence.settings import Setting, differing, joint
 
 KINDS = ("changed", "drifted", "same")
@@ -88,11 +87,8 @@ def compare(before: Evidence, after: Evidence) -> RunDifference:
     that both have is tested: paired where the samples are the same, by `drifts.drifts`; unpaired
     otherwise, by the larger p-value of `drifts.drifts` and of Mann and Whitney's rank test. All
     p-values together are adjusted by Holm's method.
-
-    Raises:
-        EvidenceError: a run has two cells of one name.
     """
-    first, second = _by_name(before, "before"), _by_name(after, "after")
+    first, second = ({cell.name: cell for cell in run.cells} for run in (before, after))
     partner = partners(first, second)
     pairs = [(first[partner[name]], cell) for name, cell in second.items() if name in partner]
     found = [_drifts(*pair) for pair in pairs]
@@ -110,16 +106,6 @@ def compare(before: Evidence, after: Evidence) -> RunDifference:
         errors=(before.errors, after.errors),
         stopped=(bool(before.run.get("interrupted")), bool(after.run.get("interrupted"))),
     )
-
-
-def _by_name(evidence: Evidence, where: str) -> dict[CellName, CellRecord]:
-    found: dict[CellName, CellRecord] = {}
-    for cell in evidence.cells:
-        if cell.name in found:
-            advice = "compare runs that judged each cell once"
-            raise EvidenceError(cell.cell_id, "two cells", "one", f"the run {where}", advice)
-        found[cell.name] = cell
-    return found
 
 
 def _drifts(before: CellRecord, after: CellRecord) -> tuple[Drift, ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,18 +22,26 @@ _SEAL = re.compile(rb',\n"sha256": "[0-9a-f]{64}"\}\n\Z')
 
 @dataclass(frozen=True)
 class Evidence(Record):
-    """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors."""
+    """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors.
+
+    `sha256` is the digest that closes the file it was read from.
+    """
 
     schema: int
     run: Mapping[str, Any] = field(default_factory=dict)
     cells: tuple[CellRecord, ...] = ()
     errors: tuple[CellError, ...] = ()
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.schema != SCHEMA:
             advice = "it was written by another version of ivclaims: read it with that one"
             raise EvidenceError("schema", self.schema, str(SCHEMA), advice=advice)
+        times = Counter(cell.name for cell in self.cells)
+        for cell in self.cells:
+            if (number := times[cell.name]) > 1:
+                raise EvidenceError(f"cells {cell.cell_id}", number, "one", where="Evidence")
 
 
 def write_evidence(
@@ -41,8 +50,8 @@ def write_evidence(
     *,
     errors: Iterable[CellError] = (),
     run: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a run's evidence to `path`, whole or not at all.
+) -> str:
+    """Write a run's evidence to `path`, whole or not at all; return the digest that closes it.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
@@ -51,7 +60,9 @@ def write_evidence(
     tail = _line([error.to_json() for error in errors])
     head = f'{{"schema": {SCHEMA}, "run": {_line(to_plain(run or {}))}'
     text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail}'
-    write_atomic(Path(path), _sealed(text.encode("ascii")))
+    content = text.encode("ascii")
+    write_atomic(Path(path), _sealed(content))
+    return _digest(content)
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -72,10 +83,8 @@ def read_evidence(path: Path) -> Evidence:
     if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
         data = {"schema": data["schema"]}  # other fields mean nothing under another schema
     elif content != _sealed(_SEAL.sub(b"", content)):
-        got = hashlib.sha256(content).hexdigest()
+        got = _digest(content)
         raise EvidenceError("sha256", got, "the one at its end", where=str(path), advice=_ADVICE)
-    elif isinstance(data, dict):
-        del data["sha256"]
     try:
         return Evidence.from_json(data)
     except EvidenceError as error:
@@ -86,7 +95,11 @@ def read_evidence(path: Path) -> Evidence:
 
 def _sealed(content: bytes) -> bytes:
     """The content of the file, closed by its own digest: a changed digit is still good JSON."""
-    return content + f',\n"sha256": "{hashlib.sha256(content).hexdigest()}"}}\n'.encode()
+    return content + f',\n"sha256": "{_digest(content)}"}}\n'.encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _line(value: Any) -> str:

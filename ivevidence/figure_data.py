@@ -4,7 +4,7 @@ import numbers
 from dataclasses import dataclass
 
 from ivevidence.chart_figure_data import GroupedBars, History, Lines, Scatter
-from ivevidence.codec import EvidenceError, Record
+from ivevidence.codec import EvidenceError, Record, check_count
 from ivevidence.figure_checks import check_lengths, check_position
 from ivevidence.path_figure_data import HeadMaps, PathBars, Trajectories
 
@@ -34,6 +34,7 @@ class Criterion(Record):
         if isinstance(self.p_value, numbers.Real) and not 0 <= self.p_value <= 1:
             raise EvidenceError("p_value", self.p_value, "in [0, 1] or None", where="Criterion")
         super().__post_init__()
+        check_count("n", self.n, "Criterion")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise EvidenceError("low", self.low, f"at most high={self.high}", where="Criterion")
 

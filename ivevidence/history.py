@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ivevidence.codec import EvidenceError
 from ivevidence.evidence import Evidence
 from ivevidence.records import CellRecord, Claim, Criterion, Figure
 
@@ -50,11 +49,7 @@ class ClaimHistory:
 
 
 def histories(runs: Mapping[str, Evidence]) -> list[ClaimHistory]:
-    """Return each claim's history, places in the order of runs and of each run's own cells.
-
-    Raises:
-        EvidenceError: a run has two cells of one name.
-    """
+    """Return each claim's history, places in the order of runs and of each run's own cells."""
     claims: dict[str, dict[Place, list[CellRecord]]] = {}
     for run, evidence in runs.items():
         for cell in evidence.cells:
@@ -101,7 +96,7 @@ def _claim_history(places: Mapping[Place, list[CellRecord]]) -> ClaimHistory:
     questions = dict.fromkeys((c.task, c.metric) for cells in places.values() for c in cells)
     traces = []
     for task, metric in questions:
-        cells = [_only(place, found, task, metric) for place, found in places.items()]
+        cells = [_asked(found, task, metric) for found in places.values()]
         traces.append(Trace(task, metric, followed(cells), tuple(cells)))
     latest = list(places.values())[-1][0].claim
     return ClaimHistory(
@@ -113,14 +108,8 @@ def _claim_history(places: Mapping[Place, list[CellRecord]]) -> ClaimHistory:
     )
 
 
-def _only(
-    place: Place, cells: Sequence[CellRecord], task: str, metric: str | None
-) -> CellRecord | None:
-    found = [cell for cell in cells if (cell.task, cell.metric) == (task, metric)]
-    if len(found) > 1:
-        advice = "leave that run out: it judged a cell twice"
-        raise EvidenceError(found[0].cell_id, "two cells", "one", f"run {place[0]}", advice)
-    return found[0] if found else None
+def _asked(cells: Sequence[CellRecord], task: str, metric: str | None) -> CellRecord | None:
+    return next((cell for cell in cells if (cell.task, cell.metric) == (task, metric)), None)
 
 
 def _labels(places: Sequence[Place]) -> list[str]:

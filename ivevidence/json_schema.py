@@ -40,7 +40,6 @@ def schema_of(kind: str) -> Schema:
     _of(KINDS[kind], definitions)
     root = definitions.pop(KINDS[kind].__name__)
     if kind == "evidence":
-        root["properties"]["sha256"] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
         root["required"].append("sha256")
     return {"$schema": DIALECT, **root, "$defs": dict(sorted(definitions.items()))}
 
@@ -133,9 +132,13 @@ _TYPES = {
 # What records check beyond their annotations, as far as it is about one field.
 _CHECKED: dict[tuple[type[Record], str], Schema] = {
     (evidence.Evidence, "schema"): {"const": evidence.SCHEMA},
+    (evidence.Evidence, "sha256"): {"pattern": "^[0-9a-f]{64}$"},
     (expectations.Expectations, "schema"): {"const": expectations.SCHEMA},
     (Decision, "verdict"): {"enum": list(VERDICTS)},
     (Expectation, "verdict"): {"enum": list(VERDICTS)},
+    (Decision, "samples_to_decide"): {"minimum": 0},
+    (Expectation, "n"): {"minimum": 0},
+    (Criterion, "n"): {"minimum": 0},
     (Criterion, "p_value"): {"minimum": 0, "maximum": 1},
     (Figure, "kind"): {"enum": list(FIGURE_DATA)},
 }

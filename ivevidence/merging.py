@@ -1,6 +1,7 @@
 """Several runs as one: shards of a run, or runs on several machines."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,15 +9,18 @@ from ivevidence.codec import EvidenceError
 from ivevidence.evidence import SCHEMA, Evidence
 from ivevidence.records import CellName, CellRecord
 
+_STEP = re.compile("(?:step|checkpoint)[-_]?[0-9]")
+_NUMBER = re.compile("[0-9]{1,18}")
 _SUMMED = ("measured", "reused", "seconds", "planned")
 
 
 def merge(runs: Mapping[str, Evidence]) -> Evidence:
     """Return the evidence of all runs: cells by claim and then in the runs' order, all errors.
 
-    Shards of one run, each of which says in which order the whole one judges, are in that order.
-    A cell that several runs judged is kept once. Facts that are the same in all runs stay as they
-    are, counts are added up, and other facts are listed by run.
+    Shards of one run, each of which says in which order the whole one judges, are in that order;
+    steps of one training run stand together in the order of their numbers, wherever they were
+    judged. A cell that several runs judged is kept once. Facts that are the same in all runs stay
+    as they are, counts are added up, and other facts are listed by run.
 
     Raises:
         EvidenceError: two runs judged the same cell and found something else.
@@ -27,9 +31,24 @@ def merge(runs: Mapping[str, Evidence]) -> Evidence:
     return Evidence(
         schema=SCHEMA,
         run=_facts(runs, dropped),
-        cells=tuple(sorted(cells, key=lambda cell: (cell.claim.name, _place(cell, runs)))),
+        cells=tuple(_ordered(sorted(cells, key=lambda cell: _place(cell, runs)))),
         errors=tuple(error for run in runs.values() for error in run.errors),
     )
+
+
+def _ordered(cells: Sequence[CellRecord]) -> list[CellRecord]:
+    places: dict[tuple[str, str], int] = {}  # where the first step of each training run stands
+
+    def key(at: int) -> tuple[str, int, list[int]]:
+        name = cells[at].checkpoint
+        if not (step := _STEP.search(name)):
+            return cells[at].claim.name, at, []
+        training_run = (cells[at].claim.name, cells[at].family or name[: step.start()])
+        place = places.setdefault(training_run, at)
+        return cells[at].claim.name, place, [int(number) for number in _NUMBER.findall(name)]
+
+    keys = [key(at) for at in range(len(cells))]
+    return [cells[at] for at in sorted(range(len(cells)), key=keys.__getitem__)]
 
 
 def _cells(runs: Mapping[str, Evidence]) -> tuple[list[CellRecord], int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ivevidence.codec import EvidenceError, Record
+from ivevidence.codec import EvidenceError, Record, check_count
 from ivevidence.figure_data import FIGURE_DATA, Criterion
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
@@ -34,6 +34,7 @@ class Decision(Record):
     """A verdict, the reason in words, and the criteria it rests on, the most telling one first.
 
     `samples_to_decide` is the number of samples that would make an inconclusive verdict decisive.
+    `chosen` says in words what the verdict is on, where the claim picks that (layers, pairs).
     `gate` is the `cell_id` of the cell whose verdict decided this one, if that was all.
     """
 
@@ -41,11 +42,23 @@ class Decision(Record):
     reason: str
     criteria: tuple[Criterion, ...] = ()
     samples_to_decide: int | None = None
+    chosen: str = ""
     gate: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_verdict(self.verdict, "Decision")
+        check_count("samples_to_decide", self.samples_to_decide, "Decision")
+        outcomes = {c.outcome for c in self.criteria}
+        # `inconclusive` may stand against any: rules have reasons beside their criteria.
+        if self.verdict == "supported" and outcomes - {"beyond"}:
+            self._refuse("with every criterion beyond its threshold")
+        if self.verdict == "refuted" and outcomes and "short" not in outcomes:
+            self._refuse("with a criterion short of its threshold")
+
+    def _refuse(self, expected: str) -> None:
+        got = ", ".join(f"{c.name} {c.outcome}" for c in self.criteria)
+        raise EvidenceError(f"criteria of a {self.verdict} verdict", got, expected, "Decision")
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ class Expectation(Record):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_verdict(self.verdict, "Expectation")
+        check_count("n", self.n, "Expectation")
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,10 @@ class Drift(Record):
     p_value: float
     n: tuple[int, int]
     paired: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("n", min(self.n), "Drift")
 
 
 @dataclass(frozen=True)

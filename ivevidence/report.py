@@ -1,12 +1,12 @@
 """The report of a run as one HTML fragment: verdicts first, then the evidence of every cell."""
 
-import importlib.resources
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ivevidence.digests import canonical_json
 from ivevidence.html import Html, join, tag
+from ivevidence.page import SCRIPT, asset, style
 from ivevidence.records import VERDICTS, CellError, CellRecord
 from ivevidence.report_cell import render_cell, render_claim, verdict_chip
 from ivevidence.report_comparison import MARKS, mark, render_counts
@@ -29,20 +29,21 @@ def render(
     *,
     errors: Iterable[CellError] = (),
     run: Mapping[str, Any] | None = None,
+    sha256: str = "",
 ) -> Html:
     """Return an HTML fragment with styles and script, for pytest-html's summary or any page's body.
 
     Without scripts it reads as a plain list of lines, verdicts and criteria; all else about a cell
     is unpacked when the cell is opened. Nothing is loaded from elsewhere, and all that comes from
     data is escaped. Of `run`, `planned` (number of cells), `interrupted` and `missing` (names of
-    cells) say what is left out.
+    cells) say what is left out. `sha256` is the digest that closes the evidence file.
     """
     cells, errors, run = list(cells), list(errors), run or {}
     names = anchors(cells)
     return frame(
         tag("a", "Skip to the evidence", href=f"#{_EVIDENCE}", class_="iv-skip") if cells else None,
         render_interruption(run, judged=len(cells), failed=len(errors)),
-        _header(cells, errors, run),
+        _header(cells, errors, run, sha256),
         render_errors(errors, run),
         tag("h2", "Verdicts") if cells else tag("p", "No cell was judged."),
         _filters(cells),
@@ -57,19 +58,17 @@ def frame(*children: str | None, label: str) -> Html:
     """Return the report's section, named `label`, with its styles and script around `children`."""
     return tag(
         "section",
-        Html(f"<style>{_asset('report.css')}</style>"),
+        style("report.css"),
         *children,
-        Html(f"<script>{_asset('report.js')}</script>"),
+        Html(f"<script>{asset(SCRIPT)}</script>"),
         class_="iv-report",
         aria_label=label,
     )
 
 
-def _asset(name: str) -> str:
-    return (importlib.resources.files("ivevidence") / "assets" / name).read_text("utf-8")
-
-
-def _header(cells: list[CellRecord], errors: list[CellError], run: Mapping[str, Any]) -> Html:
+def _header(
+    cells: list[CellRecord], errors: list[CellError], run: Mapping[str, Any], sha256: str
+) -> Html:
     papers = dict.fromkeys(cell.claim.paper for cell in cells)
     facts = [f"{key} {fact_text(run[key])}" for key in _HEADLINE if key in run]
     counts = Counter(cell.decision.verdict for cell in cells)
@@ -97,6 +96,9 @@ def _header(cells: list[CellRecord], errors: list[CellError], run: Mapping[str, 
             *(join(" · ", fact) for fact in facts),
             class_="iv-facts",
         ),
+        tag("p", "Evidence closed by SHA-256 ", tag("code", sha256), class_="iv-facts iv-digest")
+        if sha256
+        else None,
         render_counts(cells),
         tag("ul", *tiles, class_="iv-tiles"),
     )

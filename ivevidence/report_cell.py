@@ -20,6 +20,9 @@ def render_cell(cell: CellRecord, name: str) -> Html:
         tag(
             "div",
             _verdict(cell.decision),
+            tag("p", f"Judged on {cell.decision.chosen}.", class_="iv-chosen")
+            if cell.decision.chosen
+            else None,
             _criteria(cell.decision) if cell.decision.criteria else None,
             _packed(cell),
             class_="iv-body",

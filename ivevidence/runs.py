@@ -33,6 +33,8 @@ def evidence_path(argument: str) -> Path:
         EvidenceError: there is none.
     """
     path = Path(argument)
+    if path.suffix.lower() == ".html" and (beside := evidence_beside(path)).exists():
+        path = beside
     inside = sorted(path.glob(_USUAL)) if path.is_dir() else [path]
     if len(inside) > 1:
         names = " and ".join(each.name for each in inside)

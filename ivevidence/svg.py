@@ -139,7 +139,7 @@ class Canvas:
             height=_number(height),
             href="data:image/png;base64," + base64.b64encode(_png(pixels)).decode("ascii"),
             preserveAspectRatio="none",
-            style="image-rendering:pixelated",
+            image_rendering="pixelated",  # an attribute: a page's policy may forbid styles in it
         )
 
     def svg(self, label: str) -> str:
@@ -183,7 +183,7 @@ def _visible_character(character: str) -> str:
     if code < 0x20:
         return {"\n": "⏎", "\t": "⇥"}.get(character, chr(0x2400 + code))
     category = unicodedata.category(character)
-    if category in ("Cc", "Cs") or code & 0xFFFE == 0xFFFE:
+    if category in ("Cc", "Cs", "Zl", "Zp") or code & 0xFFFE == 0xFFFE:
         return "�"
     # Direction marks could make a page read otherwise than it is written.
     return "�" if category == "Cf" and unicodedata.bidirectional(character) != "BN" else character

@@ -180,6 +180,7 @@ class Cell:
         self,
         decision: Decision,
         *,
+        chosen: str = "",
         figures: Sequence[Figure] = (),
         tables: Sequence[Table] = (),
         controls: Sequence[Table] = (),
@@ -188,7 +189,8 @@ class Cell:
     ) -> NoReturn:
         """Keep the evidence and end the test as `Hearing.tell` says.
 
-        samples: names of the samples of `per_sample`; default: the queries.
+        chosen: what the verdict is on, where the claim picked that. samples: names of the samples
+        of `per_sample`; default: the queries.
         """
         subject, parts = self.subject, self._named_parts()
         behaviours = [(of, exhibits.behaviour(part)) for of, part in parts]
@@ -199,7 +201,7 @@ class Cell:
             stage=subject.stage,
             task=subject.task,
             metric=subject.metric,
-            decision=decision,
+            decision=replace(decision, chosen=chosen),
             figures=tuple(figures),
             tables=(*tables, *(replace(t, title=of + t.title) for of, t in behaviours)),
             prompts=exhibits.prompts(self),

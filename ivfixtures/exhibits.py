@@ -235,6 +235,12 @@ def layers_text(layers: LayerTuple) -> str:
     return ", ".join(str(layer) for layer in layers)
 
 
+def chosen_text(tuples: Sequence[LayerTuple]) -> str:
+    """The tuples that the discovery half picked, in its order; empty where it picked none."""
+    noun = "layer" if sum(map(len, tuples)) == 1 else "layers"
+    return f"{noun} {' · '.join(map(layers_text, tuples))}" if tuples else ""
+
+
 def _map(
     cell: Cell, title: str, effects: np.ndarray, highlight: Sequence[LayerTuple], caption: str
 ) -> Figure:

@@ -16,6 +16,7 @@ from ivevidence.expectations import expect, keep_values, write_expectations
 from ivevidence.files import write_atomic
 from ivevidence.runs import EVIDENCE_SUFFIX, evidence_beside
 from ivfixtures.errors import error_line
+from ivfixtures.report_page import completed
 
 if TYPE_CHECKING:
     from pytest_html.basereport import BaseReport
@@ -40,6 +41,7 @@ class Outputs:
         self.report = folder / Path(os.path.expandvars(html)).expanduser() if html else None
         self.evidence = evidence_beside(self.report) if self.report else None
         self.expectations = Path(folder, expectations) if expectations else None
+        self.sha256 = ""  # of the evidence, once it is written
         self.written: set[str] = set()
         self.unwritten: dict[str, str] = {}
         for option, path in {"--html": self.report, "--write-expect": self.expectations}.items():
@@ -58,10 +60,7 @@ class Outputs:
             return
         evidence, expectations = self.evidence, self.expectations
         if evidence and (run.records or run.errors):
-            errors, facts = run.errors.values(), run.facts()
-            self._try(
-                evidence, lambda: write_evidence(evidence, run.cells, errors=errors, run=facts)
-            )
+            self._try(evidence, lambda: self._write_evidence(evidence, run))
         if expectations and len(run.records) < run.planned:
             lacking = run.planned - len(run.records)
             self.unwritten[str(expectations)] = f"{lacking} of {run.planned} cells have no verdict"
@@ -83,6 +82,10 @@ class Outputs:
         for plugin in _reports(config):
             config.pluginmanager.unregister(plugin)
 
+    def _write_evidence(self, path: Path, run: Run) -> None:
+        errors = run.errors.values()
+        self.sha256 = write_evidence(path, run.cells, errors=errors, run=run.facts())
+
     def _refuse_the_same(self, junit: Path | None) -> None:
         """Refuse a page that is no page by its name, and two files of one name."""
         where, remedy = "command line", "name another file"
@@ -102,7 +105,7 @@ class Outputs:
             taken[option] = path
 
     def _write_report(self, run: Run, plugin: BaseReport, page: str) -> None:
-        path, content = plugin._report_path, page.encode("utf-8", "replace")
+        path, content = plugin._report_path, completed(page).encode("utf-8", "replace")
         judged = run.records or run.errors
         if not (judged and self._try(path, lambda: write_atomic(path, content))):
             run.config.pluginmanager.unregister(plugin)

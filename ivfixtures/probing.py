@@ -79,6 +79,11 @@ class Probes:
         labels = self.rephrasings.labels
         return one_against_rest(self.probe.predicted, labels, self._index(task))
 
+    @property
+    def chosen_text(self) -> str:
+        """The layer that each fold's probe is at, in words."""
+        return f"layers {', '.join(map(str, self.probe.chosen))} (one a fold)"
+
     def by_rephrasing(self, task: str) -> Mapping[str, Float[np.ndarray, " sample"]]:
         """Whether the probe is right about each of the task's own, and of the others; else NaN."""
         is_own = self.rephrasings.labels == self._index(task)

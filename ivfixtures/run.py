@@ -202,9 +202,19 @@ class Run:
         self.stopped = True
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_html_report_title(self, report: Any) -> None:
+        """Name the page by what is judged."""
+        names = (
+            [checkpoint.name for checkpoint in self._options.checkpoints] if self._options else []
+        )
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        report.title = f"Claims on {names[0] if names else 'published numbers'}{more} · ivclaims"
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
         """Put matrix and cells before pytest-html's own table."""
-        prefix.append(render(self.cells, errors=self.errors.values(), run=self.facts()))
+        errors, sha256 = self.errors.values(), self.outputs.sha256
+        prefix.append(render(self.cells, errors=errors, run=self.facts(), sha256=sha256))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict counts, what was measured, and where the report is."""

@@ -79,8 +79,9 @@ class Hearing:
 
 
 def decision_text(decision: Decision) -> str:
-    """A verdict with its reason, and a line for each criterion."""
+    """A verdict with its reason, what it is on, and a line for each criterion."""
     lines = [f"{decision.verdict}: {decision.reason}"]
+    lines += [f"  judged on: {decision.chosen}"] if decision.chosen else []
     return "\n".join([*lines, *(f"  {criterion_line(c)}" for c in decision.criteria)])
 
 

@@ -145,7 +145,7 @@ def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
     """The cell held to an entry that gives it this mark of the report."""
     verdict, leading = cell.decision.verdict, cell.decision.criteria[:1]
     other = "refuted" if verdict != "refuted" else "supported"
-    entry = Expectation(other if mark == "changed" else verdict)
+    entry = Expectation(other if mark in ("changed", "follows its gate") else verdict)
     for c in leading:
         entry = replace(entry, criterion=c.name, estimate=0.125, low=0.0625, high=0.25, n=40)
     if mark == "new":
@@ -155,7 +155,8 @@ def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
         Drift("specific", 0.0078, None, None, 0.5, (3, 4), False),
     )
     drifted = ("effect",) if mark == "drifted" else ()
-    comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted)
+    follows = "behaviour[tiny-olmo2]" if mark == "follows its gate" else None
+    comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted, follows)
     return replace(cell, comparison=comparison)
 
 

@@ -29,7 +29,11 @@ def light_cell(
 ) -> CellRecord:
     """A cell with one criterion and one series of values, without figures and tables."""
     values = [0.1, 0.2, 0.3] if values is None else values
-    criteria = (Criterion(criterion, "", estimate, estimate - 0.1, estimate + 0.1, 0.1, 50),)
+    low, high = estimate - 0.1, estimate + 0.1
+    threshold = {"supported": min(0.1, low - 0.1), "refuted": max(0.1, high + 0.1)}.get(
+        verdict, 0.1
+    )
+    criteria = (Criterion(criterion, "", estimate, low, high, threshold, 50),)
     return replace(
         BARE[claim],
         checkpoint=checkpoint,

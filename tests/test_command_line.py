@@ -1,6 +1,7 @@
 """`python -m ivevidence`: what it writes, says and exits with."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,46 @@ def test_a_page_that_cannot_be_written_is_one_line_and_exit_code_2(capsys):
     Path("folder.html").mkdir()
     assert main(["report", "a", "--html", "folder.html"]) == 2
     assert "folder.html" in error_line(capsys)
+
+
+def test_the_page_and_evidence_of_another_run_are_not_replaced(capsys):
+    write("c", light_cell(task="x")).rename("c/claims.evidence.json")
+    Path("c/claims.html").write_text("a page")
+    kept = {path: path.read_bytes() for path in Path("c").iterdir()}
+    for command in (
+        ["report", "a"],
+        ["report", "a", "b"],
+        ["report", "c", "a"],
+        ["diff", "a", "c"],
+    ):
+        assert main([*command, "--html", "c/claims.html"]) == 2
+        assert "should be not the page of claims.evidence.json, which" in error_line(capsys)
+    assert {path: path.read_bytes() for path in Path("c").iterdir()} == kept
+
+
+def test_a_page_is_drawn_again_from_its_evidence_and_a_merge_is_made_again():
+    for _ in range(2):
+        assert main(["report", "a", "b", "--html", "m/all.html"]) == 0
+    assert main(["report", "m", "--html", "m/all.html"]) == 0
+    assert main(["report", "m/all.html"]) == 0
+    evidence = read_evidence(Path("m/all.evidence.json"))
+    assert len(evidence.cells) == 3
+    for name in ("m/all.html", "reports/report.html"):
+        assert f"SHA-256 <code>{evidence.sha256}</code>" in Path(name).read_text("utf-8")
+    assert Path("m/all.evidence.json").read_text().endswith(f'"{evidence.sha256}"}}\n')
+
+
+@pytest.mark.parametrize("command", ["diff", "history", "report"])
+def test_nothing_that_data_say_steers_the_terminal(command, capsys):
+    said = "a\x1b[2J\x9b\x07\u202e\u2066\u2028\r"
+    for name, verdict in (("c", "supported"), ("d", "refuted")):
+        cell = light_cell(f"{said}1", said, verdict, criterion=said, metric=said, notes=(said,))
+        other = light_cell(f"{said}{name}", said, parameters={said: name})
+        write(name, cell, other, errors=[CellError(said, said)], interrupted=True)
+    main([command, "c", *["d"] * (command != "report")])
+    out = capsys.readouterr()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", out.out)
+    assert not out.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["diff", "a"], ["diff", "a", "b", "b"], ["merge", "a"]])

@@ -101,11 +101,6 @@ def test_of_two_criteria_put_first_as_often_the_one_that_more_cells_have_is_foll
     assert followed([two, two, share]) == "lead"
 
 
-def test_two_cells_of_one_name_are_refused():
-    with pytest.raises(EvidenceError, match=r"two cells.*but should be one \[run x\]"):
-        histories({"x": a_run(light_cell(), light_cell())})
-
-
 def test_the_text_has_verdict_and_estimate_in_columns_of_checkpoints():
     both = training("1", "2")
     both["run-2"] = a_run(light_cell("step-2", verdict="refuted", estimate=-0.25))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import CellError, EvidenceError
+from ivevidence.history import histories
 from ivevidence.merging import merge
 from tests.run_examples import a_run, light_cell, runs
 
@@ -111,6 +112,28 @@ def test_counts_are_added_dates_span_and_other_facts_are_listed_where_they_diffe
 def test_a_run_that_does_not_say_what_it_planned_planned_what_it_has():
     judged = a_run(light_cell(), errors=[CellError("x", "y")])
     assert merge({"a": a_run(planned=4), "b": judged}).run["planned"] == 6
+
+
+@pytest.mark.parametrize("family", ["run", None])
+def test_steps_of_a_training_run_keep_their_order_whatever_part_judged_them(family):
+    def judged(*steps):
+        return a_run(*(light_cell(f"run/{s}", t, family=family) for s in steps for t in ("b", "a")))
+
+    parts = {
+        "1": judged("step-1000", "step9"),
+        "2": a_run(light_cell("dpo", "b")),
+        "3": judged("step-200"),
+    }
+    found = [(cell.checkpoint, cell.task) for cell in merge(parts).cells]
+    steps = [(f"run/{step}", task) for step in ("step9", "step-200", "step-1000") for task in "ba"]
+    assert found == [*steps, ("dpo", "b")]
+    (history,) = histories({"all": merge(parts)})
+    assert [name for _, name in history.places] == [
+        "run/step9",
+        "run/step-200",
+        "run/step-1000",
+        "dpo",
+    ]
 
 
 def test_shards_of_a_training_run_are_in_the_order_of_its_steps():

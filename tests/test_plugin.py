@@ -159,13 +159,16 @@ def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, 
     ],
 )
 def test_pytest_hears_the_verdict_with_its_statistics(verdict, xfail, outcome):
-    criterion = Criterion("closed share", "", 0.031, 0.01, 0.052, 0.1, 50, p_value=0.2)
-    record = replace(example_cell(), decision=Decision(verdict, "because", (criterion,)))
+    threshold = 0.001 if verdict == "supported" else 0.1
+    criterion = Criterion("closed share", "", 0.031, 0.01, 0.052, threshold, 50, p_value=0.02)
+    decision = Decision(verdict, "because", (criterion,), chosen="layers 2, 3")
+    record = replace(example_cell(), decision=decision)
     with pytest.raises(outcome) as raised:
         Hearing(xfail_refuted=xfail).tell(record)
     assert outcome is Concluded or str(raised.value).splitlines() == [
         f"{verdict}: because",
-        "  closed share=0.031 [0.01, 0.052] against 0.1 (n=50, p=0.2): short",
+        "  judged on: layers 2, 3",
+        "  closed share=0.031 [0.01, 0.052] against 0.1 (n=50, p=0.02): short",
     ]
 
 

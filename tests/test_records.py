@@ -12,6 +12,8 @@ from ivevidence import (
     Claim,
     Criterion,
     Decision,
+    Drift,
+    Evidence,
     EvidenceError,
     Expectation,
     Figure,
@@ -22,7 +24,7 @@ from ivevidence import (
 )
 from ivevidence import evidence as evidence_file
 from ivevidence.records import VERDICTS
-from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
+from tests.evidence_examples import CLAIMS, ERRORS, RUN, example_cell, example_cells
 
 texts = st.text(max_size=8)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -58,6 +60,17 @@ def tables(draw: st.DrawFn) -> Table:
     return Table(draw(texts), tuple(columns), tuple(draw(st.lists(row, max_size=2))))
 
 
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    found = draw(st.lists(criteria(), max_size=2))
+    outcomes = {criterion.outcome for criterion in found}
+    verdicts = ["inconclusive", "not_applicable"]
+    verdicts += ["supported"] * (outcomes <= {"beyond"})
+    verdicts += ["refuted"] * (not outcomes or "short" in outcomes)
+    needed = draw(st.none() | st.integers(0, 10**6))
+    return Decision(draw(st.sampled_from(verdicts)), draw(texts), found, needed, draw(texts))
+
+
 cells = st.builds(
     CellRecord,
     claim=st.builds(Claim, *[texts] * 7, thresholds=st.dictionaries(texts, finite, max_size=2)),
@@ -66,13 +79,7 @@ cells = st.builds(
     stage=texts,
     task=texts,
     metric=st.none() | texts,
-    decision=st.builds(
-        Decision,
-        st.sampled_from(VERDICTS),
-        texts,
-        st.lists(criteria(), max_size=2),
-        st.none() | st.integers(1, 10**6),
-    ),
+    decision=decisions(),
     figures=st.just(example_cell().figures),
     tables=st.lists(tables(), max_size=2),
     prompts=st.lists(prompts(), max_size=2),
@@ -150,6 +157,11 @@ def test_numpy_values_and_undefined_numbers_become_plain():
     )
 
 
+SHORT, OPEN, BEYOND = (
+    Criterion("c", "", 0.5, 0.4, 0.6, threshold, 50) for threshold in (0.7, 0.5, 0.3)
+)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -165,6 +177,21 @@ def test_numpy_values_and_undefined_numbers_become_plain():
         (
             lambda: replace(example_cell(), samples=["a"]),
             r"values of per_sample\['effect'\]=50, but should be as many as .* \(1\)",
+        ),
+        (
+            lambda: Decision("supported", "", (SHORT,)),
+            "supported verdict='c short', but should be wi",
+        ),
+        (lambda: Decision("supported", "", (BEYOND, SHORT)), "'c beyond, c short', but should be"),
+        (lambda: Decision("supported", "", (OPEN,)), "with every criterion beyond its threshold"),
+        (lambda: Decision("refuted", "", (BEYOND, OPEN)), "with a criterion short of its thresho"),
+        (lambda: Decision("inconclusive", "", (), -1), "samples_to_decide=-1, but should be at l"),
+        (lambda: replace(SHORT, n=-1), r"n=-1, but should be at least 0 \[Criterion\]"),
+        (lambda: Expectation("refuted", n=-1), r"n=-1, but should be at least 0 \[Expectation\]"),
+        (lambda: Drift("d", 0, None, None, 1, (2, -1), True), r"n=-1, but should .* \[Drift\]"),
+        (
+            lambda: Evidence(2, cells=(example_cell(), example_cell())),
+            r"cells localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
         ),
         (lambda: CellError("c", 3), "message=3, but should be a text"),
         (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
@@ -204,6 +231,16 @@ def _change(data, path, value):
         (["cells", 0, "claim", "quote"], None, r"cells\[0\].claim.quote=None"),
         (["cells", 0, "claim", "extra"], 1, r"cells\[0\].claim.extra=1, but should be no field"),
         (["cells", 0, "per_sample", "effect"], [1, "a"], r"per_sample\['effect'\]\[1\]='a'"),
+        (
+            ["cells", 2, "decision"],
+            Decision("supported", "").to_json() | {"criteria": [SHORT.to_json()]},
+            r"cells\[2\]\.decision.*supported verdict='c short', but should be with every crit",
+        ),
+        (
+            ["run", "deep"],
+            json.loads("[" * 400 + "]" * 400),
+            "nesting='over 64 levels', but should",
+        ),
         (["errors"], {}, r"errors=\{\}, but should be a list"),
     ],
 )

@@ -149,7 +149,7 @@ def test_samples_are_counted_and_named_in_the_provenance():
     assert report.all("details", class_="iv-samples") == [{"class": "iv-samples"}]
 
 
-MARKED = {"as expected": 2, "changed": 3, "drifted": 1, "new": 4}
+MARKED = {"as expected": 2, "changed": 3, "follows its gate": 1, "drifted": 1, "new": 4}
 
 
 def compared() -> list[CellRecord]:
@@ -164,13 +164,15 @@ def test_every_cell_is_marked_by_how_it_stands_to_its_expectation():
     cell_marks = [attrs["data-expected"] for attrs in report.all("details", class_="iv-cell")]
     assert cell_marks == [mark for mark, times in MARKED.items() for _ in range(times)]
     said = " ".join(report.texts)
-    assert "Against main.json: 2 as expected, 3 changed, 1 drifted, 4 new." in said
+    assert (
+        "Against main.json: 2 as expected, 3 changed, 1 follows its gate, 1 drifted, 4 new." in said
+    )
     assert f"changed: refuted → {cells[2].decision.verdict}" in said
     shown = [text for text in report.texts if text in ("changed", "drifted", "new")]
     # In the matrix and among the filter's choices; what has no figure is said in the line as well.
     assert [shown.count(mark) for mark in ("changed", "new")] == [3 + 1, 2 * 4 + 1]
     options = [attrs["value"] for attrs in report.all("option")]
-    assert options[-5:] == ["", *MARKED]
+    assert options[-6:] == ["", *MARKED]
 
 
 def test_the_verdicts_counted_are_those_measured():
@@ -442,7 +444,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
         stage=d,
         task=e,
         metric=f + "-",
-        decision=Decision("refuted", a, criteria),
+        decision=Decision("inconclusive", a, criteria, chosen=b + "-"),
         tables=(Table(b, (c,), ((d,),), e + "-"),),
         controls=(Table(f, (a,), ((b,),)),),
         prompts=(Prompt(c, (d, e), {0: f}, a, b, f),),

@@ -1,13 +1,16 @@
 """The report in a real browser: what scripts do, and that data never become markup."""
 
+import base64
 import re
 import shutil
 import subprocess
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
-from ivevidence import Prompt, render
+from ivevidence import Prompt, read_evidence, render
 from ivevidence.html import Html, tag
 from ivevidence.page import page
 from ivevidence.report import frame
@@ -54,9 +57,17 @@ def browse(
     tmp_path, body: Html, *, anchor: str = "", script: str = "", options=("--dump-dom",)
 ) -> str:
     """Return the page as it stands after loading, with `script` run at its end."""
+    source = page("report", Html(f"{body}<script>{script}</script>"))
+    scripts = re.findall(r"<script>(.*?)</script>", source, flags=re.DOTALL)
+    hashes = [base64.b64encode(sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = "".join(f"'sha256-{text}' " for text in hashes)
+    return visit(tmp_path, source.replace("script-src ", f"script-src {allowed}"), anchor, options)
+
+
+def visit(tmp_path, source: str, anchor: str = "", options=("--dump-dom",)) -> str:
+    """Return a page as it stands after loading."""
     file = tmp_path / "report.html"
-    end = Html(f"<script>{script}</script>")
-    file.write_text(page("report", Html(body + end)), "utf-8")
+    file.write_text(source, "utf-8")
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     command = [CHROMIUM, *OPTIONS, profile, *options, file.as_uri() + anchor]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
@@ -198,3 +209,72 @@ def test_a_frame_around_anything_else_runs_without_an_error(tmp_path):
     dom = browse(tmp_path, body, anchor="#nothing")
     assert "<title>report</title>" in dom
     assert "<h1>Audit</h1>" in dom
+
+
+def test_no_script_runs_but_the_report_s_own(tmp_path, cells):
+    attack = Html("<script>document.title = 'x'</script><img src=x onerror=\"document.title='y'\">")
+    dom = visit(tmp_path, page("report", Html(attack + render(cells))))
+    assert "<title>report</title>" in dom
+    assert f"{len(cells)} of {len(cells)} cells" in dom
+
+
+@pytest.mark.parametrize("width", [1000, 1400, 1920])
+def test_a_cell_that_is_jumped_to_stops_below_the_filters(tmp_path, body, width):
+    script = """
+        setTimeout(() => {
+          const [bar, line] = [".iv-filters", ".iv-cell[open] > summary"].map(
+            (name) => document.querySelector(name).getBoundingClientRect());
+          document.title = [bar.top, bar.bottom <= line.top, line.bottom < innerHeight];
+        }, 1000);
+    """
+    options = (f"--window-size={width},900", "--dump-dom")
+    dom = browse(tmp_path, body, anchor=OPEN, script=script, options=options)
+    assert "<title>0,true,true</title>" in dom
+
+
+def test_filters_are_in_the_address_and_come_back_with_it(tmp_path, body, cells):
+    choose = (
+        "const s = document.querySelector('.iv-filters [name=task]'); s.value = 'can_fly';"
+        "s.dispatchEvent(new Event('change', {bubbles: true}));"
+    )
+    tell = "document.title = location.search + location.hash;"
+    dom = browse(tmp_path, body, anchor=f"?sort=x&verdict={'x' * 9}#a", script=choose + tell)
+    address = "?sort=x&amp;task=can_fly#a"
+    assert f"<title>{address}</title>" in dom
+    dom = browse(tmp_path, body, anchor=address.replace("&amp;", "&"))
+    assert f"4 of {len(cells)} cells" in dom
+    reset = "document.querySelector('[type=reset]').click(); setTimeout(() => {" + tell + "}, 500);"
+    dom = browse(tmp_path, body, anchor="?sort=x&task=can_fly#a", script=reset)
+    assert "<title>?sort=x#a</title>" in dom
+
+
+@pytest.mark.parametrize("stands_alone", [True, False])
+def test_a_run_s_page_works_under_its_policy_and_is_no_wider_than_a_telephone(
+    pytester, stands_alone
+):
+    options = ["--self-contained-html"] * stands_alone
+    command = ("--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider", "-k", "snarks")
+    pytester.runpytest_subprocess(*command, "--html", "claims.html", *options)
+    source = Path(pytester.path, "claims.html").read_text("utf-8")
+    assert source.count("<h1") == 1
+    assert '<html lang="en">' in source
+    assert '<title id="head-title">Claims on published numbers · ivclaims</title>' in source
+    evidence = read_evidence(Path(pytester.path, "claims.evidence.json"))
+    assert evidence.sha256 in source
+    spy = """
+        const broken = [];
+        addEventListener("securitypolicyviolation", (event) => broken.push(event.blockedURI));
+        setTimeout(() => {
+          const rows = document.querySelectorAll(".results-table-row").length;
+          const width = document.documentElement.scrollWidth;
+          parent.postMessage([rows, width <= innerWidth, ...broken].join(), "*");
+        }, 2000);
+    """
+    allowed = base64.b64encode(sha256(spy.encode()).digest()).decode()
+    source = source.replace("script-src ", f"script-src 'sha256-{allowed}' ")
+    source = source.replace("<body>", f"<body><script>{spy}</script>")
+    Path(pytester.path, "spied.html").write_text(source, "utf-8")
+    hear = "<title></title><script>onmessage = (e) => { document.title = e.data; };</script>"
+    frame_of_400 = '<iframe src="spied.html" width="400" height="900" style="border: 0"></iframe>'
+    dom = visit(pytester.path, hear + frame_of_400)
+    assert f"<title>{len(evidence.cells)},true</title>" in dom

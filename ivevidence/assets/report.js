@@ -7,13 +7,6 @@
     links.get(link.hash.slice(1))?.push(link);
   }
 
-  if (!document.querySelector("meta[name=viewport]")) {
-    const viewport = document.createElement("meta");
-    viewport.name = "viewport";
-    viewport.content = "width=device-width, initial-scale=1";
-    document.head.append(viewport);
-  }
-
   // Most of a cell is packed (zlib, base64) until the cell is opened.
   async function unpack(box) {
     const packed = box.dataset.ivPacked;
@@ -90,6 +83,30 @@
     form.querySelector("output").textContent = `${shown} of ${cells.length} cells`;
   }
 
+  // In the page's address, so that a link shows what its sender saw. Other parameters stay.
+  function remember() {
+    const url = new URL(location);
+    for (const { name, value } of form.querySelectorAll("select")) {
+      if (value) url.searchParams.set(name, value);
+      else url.searchParams.delete(name);
+    }
+    if (url.href !== location.href) history.replaceState(history.state, "", url);
+  }
+
+  function recall() {
+    const asked = new URL(location).searchParams;
+    for (const select of form.querySelectorAll("select")) {
+      const value = asked.get(select.name);
+      if ([...select.options].some((option) => option.value === value)) select.value = value;
+    }
+  }
+
+  // The bar stays in view, as high as its controls need at this width: cells stop below it.
+  function makeRoom() {
+    const height = getComputedStyle(form).position === "sticky" ? form.offsetHeight : 0;
+    root.style.setProperty("--iv-bar", `${height}px`);
+  }
+
   function reveal() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target?.classList.contains("iv-cell")) return;
@@ -101,15 +118,22 @@
 
   if (form) {
     form.hidden = false;
-    form.addEventListener("change", filter);
-    form.addEventListener("reset", () => setTimeout(filter));
+    const refilter = () => {
+      filter();
+      remember();
+    };
+    form.addEventListener("change", refilter);
+    form.addEventListener("reset", () => setTimeout(refilter));
     form.addEventListener("click", (event) => {
       const action = event.target.dataset.iv;
       for (const cell of action ? cells : []) {
         if (action === "close" || !cell.hidden) cell.open = action === "open";
       }
     });
+    recall();
     filter();
+    makeRoom();
+    addEventListener("resize", makeRoom);
   }
   // The same link clicked twice changes no hash, so a closed cell is opened on the click.
   root.addEventListener("click", (event) => {
