@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,11 @@ def _of_model(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _declared(config: Mapping[str, Any], made: Any, path: Path) -> dict[str, Any]:
     """Cut a configuration down to what its class declares, nested ones too."""
-    fields = getattr(made, "__dataclass_fields__", None)
-    names = {*(fields or inspect.signature(made).parameters), *made.attribute_map, *_UNDECLARED}
+    if is_dataclass(made):
+        declared = [field.name for field in fields(made)]
+    else:
+        declared = [*inspect.signature(made).parameters]
+    names = {*declared, *made.attribute_map, *_UNDECLARED}
     inner = {**made.sub_configs}
 
     def part(key: str, value: Any) -> Any:
