@@ -28,6 +28,9 @@ _PASSED_OVER = (
     "init_lora_weights",
 )
 _ADAPTED = re.compile(r"([A-Za-z0-9_]+)\.lora_A\.")
+# peft takes a text for a pattern, a list for names; but keys of ranks are patterns.
+_NAMES_OR_PATTERN = ("target_modules", "exclude_modules")
+_NAMES = ("layers_pattern", "modules_to_save", "rank_pattern", "alpha_pattern")
 # What peft's own keys are made of: a dot may stand for any letter, but nothing is repeated.
 _PLAIN = re.compile(r"\^?[A-Za-z0-9_.-]+\$?")
 # Other beginnings (PiSSA, LoftQ, ...) take the adapter's part out of the base.
@@ -107,23 +110,13 @@ def _check_settings(config: dict[str, Any], path: Path) -> None:
 
 def _check_names(settings: dict[str, Any], adapted: list[str], path: Path) -> None:
     """Names only: peft matches patterns on every module, and some patterns take for ever."""
-    for key in ("target_modules", "exclude_modules", "layers_pattern", "modules_to_save"):
-        value = settings.get(key)
-        names = value if isinstance(value, list) else [value]
-        if isinstance(value, str) and key in ("target_modules", "exclude_modules"):
-            names = [] if value == "all-linear" else ["(" + value]  # peft takes it as a pattern
-        elif value is None:
-            names = []
-        _check_plain(key, value, names, f"list names instead: {', '.join(adapted)}", path)
-    for key in ("rank_pattern", "alpha_pattern"):
-        value = settings.get(key) or {}
-        names = [*value] if isinstance(value, dict) else [value]
-        _check_plain(key, value, names, "write the modules' names in full", path)
-
-
-def _check_plain(key: str, value: object, names: list[Any], remedy: str, path: Path) -> None:
-    if not all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names):
-        raise problem(key, repr(value), "names of modules, no patterns", path, remedy)
+    for key in (*_NAMES_OR_PATTERN, *_NAMES):
+        value = settings.get(key) or []
+        pattern = key in _NAMES_OR_PATTERN and isinstance(value, str) and value != "all-linear"
+        names = [*value] if isinstance(value, list | dict) else [value]
+        if pattern or not all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names):
+            remedy = f"list names instead: {', '.join(adapted)}"
+            raise problem(key, repr(value), "names of modules, no patterns", path, remedy)
 
 
 def _check_tensors(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:

@@ -105,7 +105,6 @@ def test_a_gguf_file_of_the_working_directory_is_not_taken_for_the_named_one(tmp
     "setting",
     [
         {"_attn_implementation": "eager"},
-        {"_attn_implementation_internal": "eager", "attn_implementation": "eager"},
         {"return_dict": False, "use_return_dict": False, "torchscript": True},
         {"output_attentions": True, "output_hidden_states": True},
         {"_name_or_path": "deepseek-ai/deepseek-coder-1b", "transformers.js_config": {"a": 1}},
