@@ -6,8 +6,9 @@ follows names in these files to other files, kernels and code, which nothing che
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,18 @@ _UNDECLARED = (
     *("attention_layers", "hybrid_layer_ids", "per_layer_config"),
     *("index_topk_pattern", "linear_attn_config", "sparse_attention_config", "attention_windows"),
 )
+_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # The form of what a model returns is ours, and so is the choice of attention and kernels.
 _OURS = (
     *("return_dict", "use_return_dict", "torchscript", "return_dict_in_generate"),
     *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
     *("attn_implementation", "experts_implementation", "name_or_path"),
 )
-# Notes of other programs, and a checkpoint's own code, which is never run.
+# Notes of other programs, a checkpoint's own code, which is never run, and settings of training,
+# of other heads, and of the one choice that transformers has.
 _NOTES = (
+    *("summary_type", "prefix", "init_config", "init_device", "custom_pipelines"),
+    *("activation_function", "mlp_type", "norm_type", "topk_method", "scoring_func"),
     *("auto_map", "transformers.js_config", "task_specific_params", "unsloth_version"),
     *("finetuning_task", "license", "model_name_or_path", "torch_version"),
 )
@@ -111,7 +116,8 @@ def _declared(config: Mapping[str, Any], made: Any, path: Path) -> dict[str, Any
     def known(key: str) -> bool:
         return key in names
 
-    kept = _kept(config, path, known, notes=(*_OURS, *_NOTES))
+    notes = {*_OURS, *_NOTES, *_generation()} - names
+    kept = _kept(config, path, known, notes=notes | {*_OURS})
     shadowing = [key for key in kept if key not in names and callable(getattr(made, key, None))]
     if shadowing:
         raise _refused(shadowing[0], config[shadowing[0]], path)
@@ -136,10 +142,16 @@ def _of_tokenizer(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _of_generation(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    known = {*_generation(), "_from_model_config", *_TOKEN_IDS} - {*_OURS}
+    return {key: value for key, value in config.items() if key in known}
+
+
+@functools.cache
+def _generation() -> frozenset[str]:
+    """Names of settings of generation; transformers takes none of them from a configuration."""
     from transformers import GenerationConfig
 
-    known = {*vars(GenerationConfig()), "_from_model_config"} - {*_OURS}
-    return {key: value for key, value in config.items() if key in known}
+    return frozenset(key for key in vars(GenerationConfig()) if not key.endswith("_token_id"))
 
 
 def _kept(
@@ -147,7 +159,7 @@ def _kept(
     path: Path,
     known: Callable[[str], bool],
     *,
-    notes: tuple[str, ...],
+    notes: Collection[str],
 ) -> dict[str, Any]:
     """Known settings and numbers; private ones and notes are left out, all else is refused."""
     kept = {}

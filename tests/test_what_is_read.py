@@ -107,6 +107,7 @@ def test_a_gguf_file_of_the_working_directory_is_not_taken_for_the_named_one(tmp
         {"_attn_implementation": "eager"},
         {"return_dict": False, "use_return_dict": False, "torchscript": True},
         {"output_attentions": True, "output_hidden_states": True},
+        {"summary_type": "cls_index", "cache_implementation": "hybrid", "prefix": "a"},
         {"_name_or_path": "deepseek-ai/deepseek-coder-1b", "transformers.js_config": {"a": 1}},
     ],
 )
