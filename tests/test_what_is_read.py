@@ -249,7 +249,7 @@ def _shard_is_a_pipe(folder):
     os.mkfifo(folder / "a.safetensors")
 
 
-def _panic(folder):
+def _truncation(folder):
     cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 9}
     edit(folder / "tokenizer.json", truncation=cut)
 
@@ -271,7 +271,7 @@ def _panic(folder):
         (lambda f: _pipe(f / "config.json"), "kind=prw"),
         (lambda f: _pipe(f / "adapter_config.json"), "checkpoint=an adapter"),
         (_shard_is_a_pipe, "kind=prw"),
-        (_panic, "checkpoint="),
+        (_truncation, "checkpoint="),
     ],
 )
 def test_what_cannot_be_read_is_one_line_at_once(folder, change, expected):
@@ -291,6 +291,16 @@ def test_other_files_of_strangers_are_read_only_where_they_are_files(folder, tmp
     (tmp_path / "tasks.toml").write_text("a = " + "[" * 9000)
     with pytest.raises(TaskError, match="TOML=nested too deeply"):
         read_definitions(tmp_path / "tasks.toml")
+
+
+def test_a_panic_in_rust_is_one_line(folder, monkeypatch):
+    panic = type("PanicException", (BaseException,), {})  # as tokenizers raises it
+
+    def from_pretrained(*_, **__):
+        raise panic("index out of bounds")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", from_pretrained)
+    assert refusal(folder).startswith("checkpoint=index out of bounds")
 
 
 def test_a_device_that_computes_nothing_is_refused(checkpoint):
