@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivfixtures.weights import ADAPTER_CONFIG, PICKLED, check_header, problem, read_json
+from ivfixtures.plain_files import problem, read_json
+from ivfixtures.tensor_headers import tensors
+from ivfixtures.weights import ADAPTER_CONFIG, PICKLED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +27,12 @@ _PASSED_OVER = (
     *("peft_type", "peft_version", "lora_dropout", "megatron_core", "qalora_group_size"),
     "init_lora_weights",
 )
+_ADAPTED = re.compile(r"([A-Za-z0-9_]+)\.lora_A\.")
+# peft takes a text for a pattern, a list for names; but keys of ranks are patterns.
+_NAMES_OR_PATTERN = ("target_modules", "exclude_modules")
+_NAMES = ("layers_pattern", "modules_to_save", "rank_pattern", "alpha_pattern")
+# What peft's own keys are made of: a dot may stand for any letter, but nothing is repeated.
+_PLAIN = re.compile(r"\^?[A-Za-z0-9_.-]+\$?")
 # Other beginnings (PiSSA, LoftQ, ...) take the adapter's part out of the base.
 _BEGINNINGS = (True, False, "gaussian", "orthogonal")
 
@@ -47,14 +56,20 @@ def adapter_files(folder: Path) -> tuple[Path, Path]:
     Raises: CheckpointError.
     """
     config, weights = folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
-    _check_settings(read_json(config), config)
+    settings = read_json(config)
+    _check_settings(settings, config)
     if not weights.is_file():
         pickled = any(path for pattern in PICKLED for path in folder.glob(pattern))
         got = "pickled" if pickled else "missing"
         expected = f"{ADAPTER_WEIGHTS}; pickles run code" if pickled else ADAPTER_WEIGHTS
         remedy = "save it with peft's save_pretrained, which writes safetensors"
         raise problem("adapter", got, expected, folder, remedy)
-    check_header(weights)
+    adapted = {
+        match[1]
+        for tensor in tensors(weights)
+        if (match := _ADAPTED.search(tensor.name)) is not None
+    }
+    _check_names(settings, sorted(adapted), config)
     return config, weights
 
 
@@ -91,6 +106,17 @@ def _check_settings(config: dict[str, Any], path: Path) -> None:
     for key, value in sorted(config.items()):
         if value and key not in (*_READ, *_PASSED_OVER):
             raise problem(f"setting {key}", repr(value), "off: only LoRA is read", path, remedy)
+
+
+def _check_names(settings: dict[str, Any], adapted: list[str], path: Path) -> None:
+    """Names only: peft matches patterns on every module, and some patterns take for ever."""
+    for key in (*_NAMES_OR_PATTERN, *_NAMES):
+        value = settings.get(key) or []
+        pattern = key in _NAMES_OR_PATTERN and isinstance(value, str) and value != "all-linear"
+        names = [*value] if isinstance(value, list | dict) else [value]
+        if pattern or not all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names):
+            remedy = f"list names instead: {', '.join(adapted)}"
+            raise problem(key, repr(value), "names of modules, no patterns", path, remedy)
 
 
 def _check_tensors(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ivfixtures.adapters import adapter_files
-from ivfixtures.hub import download
+from ivfixtures.file_digests import file_status
+from ivfixtures.hub import completing, download
 from ivfixtures.loading import load_config, load_model, load_skeleton, load_tokenizer
+from ivfixtures.plain_files import CheckpointError, problem, unreadable
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
+from ivfixtures.settings_files import CONFIG
 from ivfixtures.special_tokens import follow_configuration
 from ivfixtures.weights import (
-    CheckpointError,
     Files,
     digest,
     folder_files,
@@ -81,12 +84,12 @@ def digests(checkpoint: Checkpoint) -> Digests:
 
     Raises: CheckpointError.
     """
-    if checkpoint.remote:
-        folder = _folder(checkpoint)
-        tokens = digest(tokenizer_files(folder))
-        return Digests(weights=f"hub commit {folder.name}", tokenizer=tokens)
-    files = _files(checkpoint)
-    return Digests(weights=digest(files.weights), tokenizer=digest(files.tokenizer))
+    with _unchanged(checkpoint):
+        files = _files(checkpoint)
+        tokens = digest(files.tokenizer)
+        if checkpoint.remote:
+            return Digests(weights=f"hub commit {_folder(checkpoint).name}", tokenizer=tokens)
+        return Digests(weights=digest(files.weights), tokenizer=tokens)
 
 
 def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
@@ -108,8 +111,9 @@ def _tokenizer(checkpoint: Checkpoint) -> tuple[PreTrainedTokenizerBase, str | N
         folder, gguf = Path(checkpoint.adapter), None
     else:
         folder, gguf = _folder(checkpoint), checkpoint.gguf
-    loaded = load_tokenizer(folder, gguf)
-    return loaded, follow_configuration(loaded, folder)
+    with _unchanged(checkpoint):
+        loaded = load_tokenizer(folder, gguf)
+        return loaded, follow_configuration(loaded, folder)
 
 
 @functools.cache
@@ -118,7 +122,8 @@ def config(checkpoint: Checkpoint) -> PreTrainedConfig:
 
     Raises: CheckpointError.
     """
-    return load_config(_folder(checkpoint), checkpoint.gguf).get_text_config()
+    with _unchanged(checkpoint):
+        return load_config(_folder(checkpoint), checkpoint.gguf).get_text_config()
 
 
 @functools.cache
@@ -172,10 +177,11 @@ def release() -> None:
 def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Loaded:
     found, folder = digests(checkpoint), _folder(checkpoint)
     adapter = Path(checkpoint.adapter) if checkpoint.adapter else None
-    if checkpoint.remote:
-        model = load_skeleton(folder, checkpoint.source)
-    else:
-        model = load_model(folder, checkpoint.gguf, adapter, device=device, dtype=dtype)
+    with _unchanged(checkpoint):
+        if checkpoint.remote:
+            model = load_skeleton(folder, checkpoint.source)
+        else:
+            model = load_model(folder, checkpoint.gguf, adapter, device=device, dtype=dtype)
     return Loaded(checkpoint, model, tokenizer(checkpoint), found.weights, found.tokenizer)
 
 
@@ -186,7 +192,40 @@ def _folder(checkpoint: Checkpoint) -> Path:
     return download(checkpoint.source, checkpoint.revision, weights=not checkpoint.remote)
 
 
+@contextmanager
+def _unchanged(checkpoint: Checkpoint) -> Iterator[None]:
+    """What is read of a checkpoint is what was digested: its files stay as they first were seen."""
+    before = _first_status(checkpoint, _folder(checkpoint))
+    yield
+    after = _status(checkpoint)
+    changed = sorted(
+        path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+    )
+    if changed:
+        expected = "as they were when this run first saw them"
+        remedy = "let what writes them come to an end, and run again"
+        raise problem("files", f"changed: {changed[0].name}", expected, changed[0].parent, remedy)
+
+
+@functools.cache
+def _first_status(checkpoint: Checkpoint, _folder: Path) -> dict[Path, dict[str, Any]]:
+    return _status(checkpoint)
+
+
+def _status(checkpoint: Checkpoint) -> dict[Path, dict[str, Any]]:
+    found, files = {}, _files(checkpoint)
+    for path in (*files.weights, *files.tokenizer):
+        try:
+            found[path] = file_status(path)
+        except OSError as error:
+            raise unreadable(path, error) from None
+    return found
+
+
 def _files(checkpoint: Checkpoint) -> Files:
+    if checkpoint.remote:
+        folder = _folder(checkpoint)
+        return Files((folder / CONFIG,), tokenizer_files(folder))
     base = _base_files(checkpoint)
     if not checkpoint.adapter:
         return base
@@ -197,4 +236,11 @@ def _files(checkpoint: Checkpoint) -> Files:
 
 def _base_files(checkpoint: Checkpoint) -> Files:
     folder = _folder(checkpoint)
-    return gguf_files(folder / checkpoint.gguf) if checkpoint.gguf else folder_files(folder)
+    if checkpoint.gguf:
+        return gguf_files(folder / checkpoint.gguf)
+    try:
+        return folder_files(folder)
+    except CheckpointError as error:
+        if Path(checkpoint.source).is_absolute():
+            raise
+        raise CheckpointError(f"{error}{completing(checkpoint.source)}") from None

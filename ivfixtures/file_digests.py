@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ivevidence.files import read_limited, write_atomic
+from ivfixtures.plain_files import kind
 
 # A file may change again within one tick of its file system's clock, and then look unchanged.
 SETTLED_NS = 2 * 10**9
@@ -33,21 +35,27 @@ def file_digest(path: Path) -> str:
     A file with the path, size, times and inode of an earlier call is not read again. A cache that
     is damaged, or cannot be written, only costs the time.
 
-    Raises: OSError, the file cannot be read.
+    Raises: OSError, the file cannot be read, or is none but a pipe, a device or a folder.
     """
-    metadata = _metadata(path)
+    metadata = file_status(path)
+    if other := kind(path):
+        raise OSError(errno.EINVAL, f"{other} instead of a regular file")
     kept = _kept(metadata)
     if kept is not None:
         return kept
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     age = time.time_ns() - max(metadata["mtime_ns"], metadata["ctime_ns"])
-    if age >= SETTLED_NS and _metadata(path) == metadata:
+    if age >= SETTLED_NS and file_status(path) == metadata:
         _keep(metadata, content)
     return content
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def file_status(path: Path) -> dict[str, Any]:
+    """Return a file's true path, size, times and inode: as long as they stay, its content does.
+
+    Raises: OSError, there is no such file.
+    """
     found = path.stat()
     return {
         "path": os.path.realpath(path),

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from ivfixtures import checkpoints
 from ivfixtures.checkpoints import Checkpoint
 from ivfixtures.errors import cut
+from ivfixtures.plain_files import problem
 from ivfixtures.tasks import Task, normalize_answer
-from ivfixtures.weights import problem
 
 # A line break and a quote before an answer, a quote and a full stop after it, and a token that
 # shows that it ended there: without it, `small dog` would be cut to `small`, which is right.

@@ -21,9 +21,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ivfixtures import gguf_header
 from ivfixtures.adapters import merge
-from ivfixtures.weights import CheckpointError, problem
+from ivfixtures.plain_files import CheckpointError, problem
+from ivfixtures.settings_files import CONFIG
+from ivfixtures.tensor_headers import EXTRA
+from ivfixtures.views import view
+from ivfixtures.weights import folder_files, tokenizer_files
 
+_TRIAL = "A text, Ünïcode and 12 digits. " * 20
+# Factors of rotary positions, which transformers computes from the settings.
+_GGUF_EXTRA = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -45,21 +53,21 @@ def load_model(
     if dtype not in DTYPES:
         raise problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", folder, "choose one")
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "output_loading_info": True}
-    options |= {"gguf_file": gguf} if gguf else {"use_safetensors": True}
     options |= {"device_map": "auto"} if device == "auto" else {}
-    with _reading(folder, gguf):
+    files = _files(folder, gguf) if gguf else folder_files(folder).weights
+    with _reading(folder, gguf), view(files) as seen:
+        options |= {"gguf_file": str(seen / gguf)} if gguf else {"use_safetensors": True}
         try:
-            model, info = _from_pretrained(folder, attn_implementation="sdpa", **options)
+            model, info = _from_pretrained(seen, attn_implementation="sdpa", **options)
         except ValueError as error:
             # The error by which transformers says that an architecture has no sdpa attention.
             if "scaled_dot_product_attention" not in str(error):
                 raise
-            model, info = _from_pretrained(folder, attn_implementation="eager", **options)
-    # transformers fills what it does not find with random numbers
-    lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
-    if lacking:
-        got, remedy = f"{lacking[0]} and {len(lacking) - 1} more", "save the whole model again"
-        raise problem("tensors missing", got, "none", folder / (gguf or ""), remedy)
+            model, info = _from_pretrained(seen, attn_implementation="eager", **options)
+        model.name_or_path = model.config.name_or_path = str(folder)
+    _check_complete(info, folder / (gguf or ""))
+    if gguf:
+        _check_numbers(model, folder / gguf)
     if adapter:
         _require(("peft",), "adapters", "LoRA adapters", adapter)
         with _quietly(adapter, expected=f"a LoRA adapter of {model.config.model_type}"):
@@ -75,6 +83,7 @@ def load_skeleton(folder: Path, hub_id: str) -> PreTrainedModel:
     Raises: CheckpointError if its configuration is damaged.
     """
     config = load_config(folder, None)
+    config.name_or_path = hub_id
     with _reading(folder, None), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.name_or_path = hub_id
@@ -87,8 +96,12 @@ def load_tokenizer(folder: Path, gguf: str | None) -> PreTrainedTokenizerBase:
 
     Raises: CheckpointError if its files are damaged.
     """
-    with _reading(folder, gguf):
-        return AutoTokenizer.from_pretrained(folder, **_local(gguf))
+    with _reading(folder, gguf), view(_files(folder, gguf)) as seen:
+        tokenizer = AutoTokenizer.from_pretrained(seen, **_local(seen, gguf))
+        tokenizer.name_or_path = str(folder)
+        # Some damage shows only here: truncation that cannot be, ids that lead nowhere.
+        tokenizer.decode(tokenizer(_TRIAL).input_ids)
+        return tokenizer
 
 
 def load_config(folder: Path, gguf: str | None) -> PreTrainedConfig:
@@ -96,13 +109,49 @@ def load_config(folder: Path, gguf: str | None) -> PreTrainedConfig:
 
     Raises: CheckpointError if it is damaged.
     """
-    with _reading(folder, gguf):
-        return AutoConfig.from_pretrained(folder, **_local(gguf))
+    with _reading(folder, gguf), view(_files(folder, gguf)) as seen:
+        config = AutoConfig.from_pretrained(seen, **_local(seen, gguf))
+        config.name_or_path = str(folder)
+        return config
 
 
-def _local(gguf: str | None) -> dict[str, Any]:
-    options = {"gguf_file": gguf} if gguf else {}
+def _files(folder: Path, gguf: str | None) -> tuple[Path, ...]:
+    """The files of a checkpoint but for the weights beside its configuration."""
+    named = folder / (gguf or CONFIG)
+    return (*((named,) if named.exists() else ()), *tokenizer_files(folder))
+
+
+def _local(seen: Path, gguf: str | None) -> dict[str, Any]:
+    # A bare name would be looked for in the working directory first.
+    options = {"gguf_file": str(seen / gguf)} if gguf else {}
     return {"local_files_only": True, "trust_remote_code": False, **options}
+
+
+def _check_complete(info: dict[str, Any], where: Path) -> None:
+    """Refuse what transformers would draw at random, and what it would drop."""
+    lacking = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lacking:
+        got, remedy = f"{lacking[0]} and {len(lacking) - 1} more", "save the whole model again"
+        raise problem("tensors missing", got, "none", where, remedy)
+    left = sorted(key for key in info["unexpected_keys"] if not EXTRA.search(key))
+    if left:
+        got, remedy = f"{left[0]} and {len(left) - 1} more", "correct model_type and sizes in "
+        remedy += f"{CONFIG}, or merge what was trained beside the model, and save it again"
+        raise problem("tensors left over", got, "none", where, remedy)
+
+
+def _check_numbers(model: PreTrainedModel, path: Path) -> None:
+    """Check that all tensors of a GGUF file were taken; its reader does not say which it drops."""
+    given = {tensor.name: tensor.numbers for tensor in gguf_header.read_header(path).tensors}
+    for name in _GGUF_EXTRA:
+        given.pop(name, None)
+    if model.config.get_text_config().tie_word_embeddings:
+        given.pop("output.weight", None)
+    taken = model.num_parameters()
+    if sum(given.values()) != taken:
+        remedy = "choose another file: transformers reads this architecture only in part"
+        got = f"{sum(given.values()):,}"
+        raise problem("numbers in tensors", got, f"the model's {taken:,}", path, remedy)
 
 
 def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -113,6 +162,8 @@ def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dic
 
 
 def _move(model: PreTrainedModel, device: str, folder: Path) -> None:
+    if device.startswith("meta"):
+        raise problem("device", device, "one that computes", folder, "choose another device")
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -141,7 +192,10 @@ def _quietly(where: Path, *, expected: str) -> Iterator[None]:
             yield
     except CheckpointError:
         raise
-    except Exception as error:  # damaged files fail anywhere in the readers
+    except BaseException as error:  # damaged files fail anywhere in the readers
+        # That of tokenizers, in Rust, is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         got, remedy = _first_line(error), "download or save it again, or choose another checkpoint"
         raise problem("checkpoint", got, expected, where, remedy) from error
     finally:
@@ -155,6 +209,6 @@ def _require(packages: tuple[str, ...], extra: str, files: str, where: Path) -> 
         raise problem("environment", got, f"able to read {files}", where, remedy)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

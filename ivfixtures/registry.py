@@ -156,6 +156,10 @@ def _resolve(name: str, *, as_base: bool) -> Checkpoint:
     try:
         path = Path(name).expanduser()
         exists = path.exists() and bool(name)
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        remedy = "rename the folder, or name a link to it"
+        raise problem("checkpoint", repr(name), "a path in UTF-8", "path", remedy) from None
     except (OSError, RuntimeError, ValueError):
         raise problem("checkpoint", repr(name), "a name or path", "resolve", "correct it") from None
     if exists:

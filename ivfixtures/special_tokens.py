@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from ivfixtures.weights import problem, read_json
+from ivfixtures.plain_files import problem, read_json
 
 _PROBE = "a"
 

@@ -13,6 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ivfixtures.errors import LineError, cut, error_line
+from ivfixtures.plain_files import kind
 
 MAX_BYTES = 5_000_000
 MAX_CELL = 1_000  # characters
@@ -82,6 +83,9 @@ def inside(folder: Path, name: str, *, where: object) -> Path:
 def read_text(path: Path) -> str:
     """Return a small UTF-8 file's text, without a byte order mark."""
     try:
+        if other := kind(path):
+            remedy = "put the file itself there"
+            raise problem("kind", other, "a regular file", path, remedy)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -158,7 +162,9 @@ def read_definitions(path: Path) -> dict[str, Definition]:
     """Read the task definitions of a `tasks.toml`, in their order."""
     try:
         tables = tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise problem("TOML", "nested too deeply", "valid TOML", path, "correct it") from None
+    except tomllib.TOMLDecodeError as error:
         raise problem("TOML", str(error), "valid TOML", path, "correct the syntax") from None
     return {name: _definition(path, name, table) for name, table in tables.items()}
 

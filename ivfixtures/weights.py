@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from ivfixtures import gguf_header
-from ivfixtures.errors import LineError, error_line
 from ivfixtures.file_digests import file_digest
+from ivfixtures.plain_files import (
+    CheckpointError,
+    check_regular,
+    problem,
+    read_json,
+    unreadable,
+)
+from ivfixtures.settings_files import CONFIG, MAX_LAYERS, allowed_settings, layers
+from ivfixtures.tensor_headers import check_layers, check_tensors, tensors
 
 ADAPTER_CONFIG = "adapter_config.json"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -32,21 +36,12 @@ _TOKENIZER = (
 )
 
 
-class CheckpointError(LineError, ValueError):
-    """A checkpoint that is unknown, refused or damaged, in one line that says what to do."""
-
-
 @dataclass(frozen=True)
 class Files:
     """The files of a checkpoint that decide what it computes, each sorted by name."""
 
     weights: tuple[Path, ...]
     tokenizer: tuple[Path, ...]
-
-
-def problem(what: str, got: str, expected: str, where: object, remedy: str) -> CheckpointError:
-    """Return the error of one defect of a checkpoint."""
-    return CheckpointError(error_line(what, got, expected, where, remedy))
 
 
 def folder_files(folder: Path) -> Files:
@@ -56,14 +51,19 @@ def folder_files(folder: Path) -> Files:
     Raises: CheckpointError.
     """
     _refuse_adapter(folder)
-    _check_config(folder / "config.json")
+    config = folder / CONFIG
+    _check_config(config)
     weights = _weight_files(folder)
+    check_layers(layers(read_json(config), config), check_tensors(weights), config)
     tokenizer = tokenizer_files(folder)
     if not has_tokenizer(folder):
         remedy = "save the tokenizer there too (tokenizer.save_pretrained)"
         raise problem("tokenizer", "missing", "in the folder", folder, remedy)
-    settings = [folder / name for name in ("config.json", "generation_config.json")]
-    return Files((*weights, *(path for path in settings if path.is_file())), tokenizer)
+    settings = [folder / name for name in (CONFIG, "generation_config.json")]
+    files = Files((*weights, *(path for path in settings if path.is_file())), tokenizer)
+    for path in (*files.weights, *files.tokenizer):
+        allowed_settings(path)
+    return files
 
 
 def tokenizer_files(folder: Path) -> tuple[Path, ...]:
@@ -90,23 +90,33 @@ def gguf_files(path: Path) -> Files:
     """
     _refuse_adapter(path.parent)
     remedy = "download the file again, or name another"
+    check_regular(path)
     try:
         with path.open("rb") as file:
             magic = file.read(4)
         if magic != b"GGUF":
             raise problem("first bytes", repr(magic), "b'GGUF'", path, remedy)
         size, whole = path.stat().st_size, gguf_header.whole_size(path)
+        header = gguf_header.read_header(path)
     except CheckpointError:
         raise
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except ValueError as error:
         raise problem("header", str(error), "that of a GGUF file", path, remedy) from None
     if size < whole:
         got, expected = f"{size:,} bytes", f"at least {whole:,} for the tensors that it lists"
         raise problem("size", got, expected, path, remedy)
+    if header.layers is not None and not 1 <= header.layers <= MAX_LAYERS:
+        expected = f"1 to {MAX_LAYERS}"
+        raise problem("number of layers", str(header.layers), expected, path, remedy)
+    if header.tensors:
+        check_layers(header.layers, (tensor.name for tensor in header.tensors), path)
     # transformers reads a tokenizer_config.json beside the file, if there is one
-    return Files((path,), (path, *tokenizer_files(path.parent)))
+    beside = tokenizer_files(path.parent)
+    for settings in beside:
+        allowed_settings(settings)
+    return Files((path,), (path, *beside))
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -119,7 +129,7 @@ def digest(files: Iterable[Path]) -> str:
         try:
             content = file_digest(path)
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
         _check_blob(path, content)
         total.update(f"{content}  {path.name}\n".encode())
     return total.hexdigest()
@@ -132,47 +142,8 @@ def parameter_count(files: Iterable[Path]) -> int:
         if path.suffix == ".gguf":
             total += gguf_header.parameter_count(path)
         elif path.suffix == ".safetensors":
-            with safe_open(path, framework="numpy") as file:
-                names = file.keys()  # which cannot be gone through itself
-                total += sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+            total += sum(math.prod(tensor.shape) for tensor in tensors(path))
     return total
-
-
-def check_header(path: Path) -> None:
-    """Check that a safetensors file is whole, by its header.
-
-    Raises: CheckpointError.
-    """
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        remedy = "download or save the file again"
-        raise problem("weights", str(error), "an intact safetensors file", path, remedy) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
-
-    Raises: CheckpointError.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        remedy = "name a folder written by save_pretrained"
-        raise problem("file", "missing", "present", path, remedy) from None
-    except (OSError, ValueError) as error:
-        remedy = "download or save it again"
-        raise problem("JSON", str(error), "a readable object", path, remedy) from None
-    if not isinstance(content, dict):
-        got = type(content).__name__
-        raise problem("JSON", got, "an object", path, "download or save it again")
-    return content
-
-
-def _unreadable(path: Path, error: OSError) -> CheckpointError:
-    got = error.strerror or "unreadable"
-    return problem("file", got, "a readable file", path, "check that it is there and yours to read")
 
 
 def _check_blob(path: Path, content: str) -> None:
@@ -212,6 +183,7 @@ def _check_config(path: Path) -> None:
         raise problem("model_type", kind, "decoder-only with attention", path, remedy)
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     given = config.get("architectures") or [causal or kind]
+    given = given if isinstance(given, list) else [given]
     if causal not in given or config.get("is_encoder_decoder"):
         got = ", ".join(map(str, given))
         remedy = "use a checkpoint of a causal language model"
@@ -225,15 +197,19 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         files = [folder / "model.safetensors"]
     elif index.is_file():
         shards = read_json(index).get("weight_map")
-        names = set(shards.values()) if isinstance(shards, dict) else set()
-        if not names or any(Path(str(name)).name != name for name in names):
+        given = [*shards.values()] if isinstance(shards, dict) else []
+        # Only the name of a file in the folder is equal to its own last part.
+        names = {
+            name
+            for name in given
+            if isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+        }
+        if not given or not all(isinstance(name, str) and name in names for name in given):
             remedy = "save the model again"
             raise problem("weight_map", "damaged", "tensors and their files", index, remedy)
         files = [folder / name for name in sorted(names)]
     else:
         raise _no_weights(folder)
-    for path in files:
-        check_header(path)
     return tuple(files)
 
 

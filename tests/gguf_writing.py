@@ -24,15 +24,18 @@ _PARTS = {
 }
 
 
-def write_llama(path, *, layers=3):
-    """Write a random llama with a tokenizer of bytes; return model and tokenizer."""
+def write_llama(path, *, layers=3, stated_layers=None):
+    """Write a random llama with a tokenizer of bytes; return model and tokenizer.
+
+    stated_layers: how many the file says that there are; None: as many as there are.
+    """
     import gguf
 
     tokenizer = text_tokenizer("byte")
     model = random_model("llama", layers)
     model.resize_token_embeddings(len(tokenizer))
     writer = gguf.GGUFWriter(path, "llama")
-    _describe(writer, model.config)
+    _describe(writer, model.config, stated_layers or layers)
     _add_tokens(writer, tokenizer)
     for name, tensor in model.state_dict().items():
         writer.add_tensor(_name(name), _ordered(name, tensor, model.config).numpy())
@@ -43,10 +46,10 @@ def write_llama(path, *, layers=3):
     return model, tokenizer
 
 
-def _describe(writer, config):
+def _describe(writer, config, layers):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)

@@ -279,6 +279,12 @@ def _nan(folder: Path) -> None:
         (_settings(target_modules=["q_proj"]), "tensor base_model.model.model.layers.0.mlp"),
         (_settings(target_modules=["c_attn"]), "checkpoint=Target modules"),
         (_nan, "checkpoint=NaNs detected"),
+        (_settings(target_modules="(.+)+$"), "target_modules='(.+)+$', but should be names of"),
+        (_settings(exclude_modules="(.+)+$"), "exclude_modules='(.+)+$'"),
+        (_settings(layers_pattern="(.+)+$"), "layers_pattern='(.+)+$'"),
+        (_settings(rank_pattern={"(.+)+$": 2}), "rank_pattern={'(.+)+$': 2}"),
+        (_settings(alpha_pattern={"(.+)+$": 2}), "alpha_pattern={'(.+)+$': 2}"),
+        (_settings(target_modules=[5]), "target_modules=[5]"),
     ],
 )
 def test_adapters_are_refused_in_one_line(
@@ -289,6 +295,11 @@ def test_adapters_are_refused_in_one_line(
     assert line.startswith(expected)
     assert str(folder) in line
     assert not (folder / "ran").exists()
+
+
+def test_the_modules_to_list_are_named(folder: Path) -> None:
+    edit(folder / CONFIG, target_modules=".*proj")
+    assert refusal(folder).endswith("list names instead: down_proj, q_proj")
 
 
 def test_a_base_of_another_shape_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from ivevidence import (
     write_evidence,
 )
 from ivevidence import evidence as evidence_file
-from ivevidence.records import VERDICTS
-from tests.evidence_examples import CLAIMS, ERRORS, RUN, example_cell, example_cells
+from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
 
 texts = st.text(max_size=8)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
