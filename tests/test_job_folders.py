@@ -12,12 +12,14 @@ import pytest
 
 from ivevidence import EvidenceError
 from ivevidence.files import read_limited
-from ivfixtures.executors import ExecutorError, processes, worker
+from ivevidence.places import Folder
+from ivfixtures.executors import ExecutorError, processes, waves, worker
 from ivfixtures.executors.dispatch import Dispatch, Jobs, Result
 from ivfixtures.executors.jobs import HANDLE, LOG, PROGRESS, RESULT, Job, JobFolder, last_line
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files have other kinds and owners here")
 pytestmark = posix
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc here")
 needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
 
 
@@ -161,6 +163,28 @@ def process():
 
 
 @pytest.fixture
+def signalled(process):
+    """The processes that signals would have been sent to, until `process` is ended in earnest."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", lambda number, _: found.append(number))
+        yield found
+
+
+@linux
+def test_processes_are_told_apart_by_their_start_and_what_ended_is_none(process):
+    from ivfixtures.executors.private import identity
+
+    boot, number, start = identity(process.pid).split()
+    assert identity(process.pid) == f"{boot} {number} {start}"
+    assert int(number) == process.pid
+    assert int(start) > int(identity(os.getppid()).split()[2])
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert identity(process.pid) is None, "it has ended, though nobody has waited for it"
+
+
+@pytest.fixture
 def slurm(monkeypatch):
     """The executor on this machine; what it unpickles is told."""
     pytest.importorskip("submitit")
@@ -201,23 +225,23 @@ def recycled(process):
     ],
 )
 def test_a_handle_of_another_process_is_not_waited_for_and_it_is_not_signalled(
-    job, slurm, process, forged
+    job, slurm, process, signalled, forged
 ):
     job.submitted(handle_of(process, forged(process) if callable(forged) else forged))
     assert not slurm.adopt(job)
     slurm.cancel()
-    assert process.poll() is None
+    assert not signalled
 
 
 @needs_submitit
 def test_a_process_that_ended_while_it_was_waited_for_is_not_signalled(
-    job, slurm, process, monkeypatch
+    job, slurm, process, signalled, monkeypatch
 ):
     job.submitted(handle_of(process))
     assert slurm.adopt(job)
     monkeypatch.setattr("ivfixtures.executors.slurm.identity", lambda _: "the next of its number")
     slurm.cancel()
-    assert process.poll() is None
+    assert not signalled
     assert "Slurm says" in slurm.poll()[job.job.digest]
 
 
@@ -254,3 +278,12 @@ def test_what_is_unpickled_is_in_no_store_but_with_the_user(job, slurm, monkeypa
     slurm._folder = None
     with pytest.raises(ExecutorError, match=r"^state folder=a link.*set XDG_STATE_HOME"):
         slurm.submit([job])
+
+
+def test_users_of_one_store_have_folders_of_jobs_of_their_own(tmp_path, monkeypatch):
+    run = SimpleNamespace(store=SimpleNamespace(place=Folder(tmp_path)), folder=tmp_path)
+    roots = set()
+    for user in (1, 2):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        roots.add(waves._root(run))
+    assert len(roots) == 2
