@@ -34,6 +34,7 @@ from ivmethods.sweep import sweep
 from tests.models import number_tokenizer, random_samples
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+NEW_TOKENS = 8
 BUDGET = 2**28
 SHAPES = [(5, 0), (5, 0), (6, 1)]  # (length, patch site) of the samples
 FINEST = -6
@@ -98,7 +99,9 @@ def measure(model: TransformersModel) -> Figures:
     net, samples = network(model), random_samples(SHAPES)
     checks = check(model, samples, memory_budget=BUDGET)
     assert checks.passed, (type(net).__name__, checks)
-    draw = norm_matched_random(record_sites(model, samples)[0], draws=1, seed=0)
+    draw = norm_matched_random(
+        record_sites(model, samples, memory_budget=BUDGET)[0], draws=1, seed=0
+    )
     vectors = draw.expand(len(samples), -1, -1)
     fast, slow = (
         sweep(model, samples, vectors, order=2, memory_budget=BUDGET, runner=runner)
@@ -118,7 +121,7 @@ def measure(model: TransformersModel) -> Figures:
         parity=max(checks.hook_parity, *(float(each.abs().max()) for each in differences)),
         effect=float(slow.effects[logit].abs().max()),
         completeness=_completeness(model, samples),
-        behaviour=greedy_answers(model, samples[:1]) == [_token_by_token(model, samples[0])],
+        behaviour=_answer(model, samples[0]) == _token_by_token(model, samples[0]),
     )
 
 
@@ -201,9 +204,15 @@ def _completeness(model: TransformersModel, samples: list[Sample]) -> float | No
     return max(map(completeness, forms))
 
 
+def _answer(model: TransformersModel, sample: Sample) -> str:
+    stops = [model.tokenizer.eos_token_id]
+    options = {"new_tokens": NEW_TOKENS, "stops": stops, "memory_budget": BUDGET}
+    return greedy_answers(model, [sample], **options)[0]
+
+
 def _token_by_token(model: TransformersModel, sample: Sample) -> str:
     net, tokenizer, ids = network(model), model.tokenizer, list(sample.instructed)
-    for _ in range(8):
+    for _ in range(NEW_TOKENS):
         ids.append(int(net(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
         if ids[-1] == tokenizer.eos_token_id:
             break

@@ -41,12 +41,22 @@ def read_limited(path: Path, limit: int) -> bytes:
         EvidenceError: it is not a regular file, or too large.
         OSError: there is no such file, or it cannot be read.
     """
-    status = path.lstat()
+    _check_regular(path.lstat(), path)
+    # It may be another by now: a pipe would be waited for, a link be followed.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        status = os.fstat(file.fileno())
+        _check_regular(status, path)
+        content = file.read(limit + 1) if status.st_size <= limit else b""
+    size = max(status.st_size, len(content))
+    if size > limit:
+        raise EvidenceError("size", size, f"at most {limit} bytes", str(path))
+    return content
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise EvidenceError("kind", stat.filemode(status.st_mode), "a regular file", str(path))
-    if status.st_size > limit:
-        raise EvidenceError("size", status.st_size, f"at most {limit} bytes", str(path))
-    return path.read_bytes()
 
 
 def _sync_folder(folder: Path) -> None:

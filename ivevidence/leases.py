@@ -41,7 +41,7 @@ def leased(place: Place, stem: str) -> Iterator[None]:
 
     What the body is about to make must be looked for once more: it may be why the lease was free.
     """
-    name, owner = f"{stem}.lease", f"{uuid.uuid4().hex} {os.getpid()} {_machine()}"
+    name, owner = f"{stem}.lease", f"{uuid.uuid4().hex} {os.getpid()} {machine()}"
     if not _take(place, stem, name, owner):
         yield
         return
@@ -108,7 +108,7 @@ def _is_of(owner: str, content: bytes) -> bool:
 def _has_died(content: bytes) -> bool:
     """Whether it is known that the holder, a process of this machine, is no more."""
     found = re.fullmatch(rb"\w{32} (\d{1,9}) (\S+) \d+\n", content)
-    if not found or found[2] != _machine().encode() or os.name != "posix":
+    if not found or found[2] != machine().encode() or os.name != "posix":
         return False
     try:
         os.kill(int(found[1]), 0)
@@ -119,7 +119,7 @@ def _has_died(content: bytes) -> bool:
     return False
 
 
-def _machine() -> str:
+def machine() -> str:
     """Where a process's number means the same process: a boot of a machine, and a container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):

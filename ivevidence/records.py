@@ -87,13 +87,17 @@ class Table(Record):
 
 @dataclass(frozen=True)
 class Prompt(Record):
-    """A prompt as its tokens, what its marked positions are, the answer and the output."""
+    """A prompt as its tokens, what its marked positions are, the answer and the output.
+
+    `token`: the answer's token that is judged.
+    """
 
     label: str
     tokens: tuple[str, ...]
     marks: Mapping[int, str]
     answer: str
     output: str
+    token: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

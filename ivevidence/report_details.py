@@ -76,7 +76,13 @@ def _prompts(prompts: tuple[Prompt, ...]) -> Html | None:
             tag("span", *_tokens(prompt), class_="iv-tokens"),
             tag(
                 "span",
-                *("answer ", tag("code", prompt.answer), " output ", tag("code", prompt.output)),
+                *("answer ", tag("code", prompt.answer)),
+                *(
+                    (" judged on ", tag("code", visible_token(prompt.token)))
+                    if prompt.token
+                    else ()
+                ),
+                *(" output ", tag("code", prompt.output)),
                 class_="iv-answer",
             ),
         )

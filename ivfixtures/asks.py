@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from math import comb
 
 from ivfixtures import checkpoints, probing
-from ivfixtures.bench import CHECK_SAMPLES, RANDOM_DRAWS, RELEASED_ORDER, Bench
+from ivfixtures.bench import RANDOM_DRAWS, RELEASED_ORDER, Bench
 from ivfixtures.material import NEUTRAL_SENTENCES, SourceName
 from ivfixtures.tasks import Task
 from ivfixtures.traces import attributed, first_start, traced
-from ivmethods.behaviour import MAX_NEW_TOKENS
+from ivmethods.checks import CHECKED_SAMPLES
 from ivmethods.path_graph import Semantics
 from ivmethods.prompts import Protocol
 
@@ -111,7 +111,9 @@ class Asked:
 
 
 def _behaviour(of: Asked) -> Iterator[Want]:
-    tokens = of.tokens.instructed + MAX_NEW_TOKENS * len(of.bench.items)
+    # Each token of an answer is a run of all before it; at most, as answers may end sooner.
+    passes = of.bench.decoding["new_tokens"]
+    tokens = passes * of.tokens.instructed + comb(passes, 2) * len(of.bench.items)
     yield Want(of, "behaviour", of.run(tokens), of.bench.answers)
 
 
@@ -130,13 +132,12 @@ def _headroom(of: Asked) -> Iterator[Want]:
 
 
 def _sweep(of: Asked, source: SourceName, protocol: Protocol) -> Iterator[Want]:
-    bench, few = of.bench, min(1.0, CHECK_SAMPLES / len(of.bench.items))
+    bench, few = of.bench, CHECKED_SAMPLES / len(of.bench.items)
     order = RELEASED_ORDER if protocol == "released" else of.options.order
     sources = NEUTRAL_SENTENCES if source == "neutral" else 1
     checks = 2 * of.sweep(min(2, of.layers)) + of.run(_CHECKS * of.tokens.target)
     yield Want(of, "checks", few * checks, bench.checks)
-    no_op = of.sweep(1) + of.run(of.tokens.target)
-    yield Want(of, f"no-op {protocol}", no_op, lambda: bench.no_op(protocol))
+    yield Want(of, f"no-op {protocol}", 2 * of.sweep(1), lambda: bench.no_op(protocol))
     flop = of.sweep(order, sources) + of.run(sources * of.tokens.instruction)
     yield Want(of, f"sweep {source} {protocol}", flop, lambda: bench.sweep(source, protocol))
 

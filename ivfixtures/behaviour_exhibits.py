@@ -16,7 +16,6 @@ from ivfixtures.bench import Bench
 from ivfixtures.cells import Cell
 from ivfixtures.judge import Judgement, judge_prompt, judged
 from ivfixtures.stage_exhibits import series
-from ivmethods.behaviour import first_line
 from ivmethods.statistics import clopper_pearson
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Judged:
 
 def given(bench: Bench) -> list[str]:
     """The answers within the greedy continuations, as they are judged."""
-    return [first_line(text) for text in bench.answers()]
+    return [bench.task.answer_in(text) for text in bench.answers()]
 
 
 def judged_answers(bench: Bench) -> Judged | None:

@@ -11,26 +11,26 @@ from torch import Tensor
 from ivevidence import Measurement, Store, digest_json
 from ivfixtures import methods
 from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.errors import LineError, error_line
 from ivfixtures.loading import DTYPES
 from ivfixtures.material import Material, SourceName, inputs_digest
 from ivfixtures.methods import Method
 from ivfixtures.options import Options
-from ivfixtures.origins import of_model, with_origin
+from ivfixtures.origins import Computed, of_model, with_origin
 from ivfixtures.tasks import Task
-from ivmethods.behaviour import MAX_NEW_TOKENS, greedy_answers
-from ivmethods.checks import RUNNERS, TOLERANCE, Checks, check
+from ivmethods.behaviour import greedy_answers
+from ivmethods.checks import RUNNERS, TOLERANCE, Checks, check, checked_samples, no_op
 from ivmethods.controls import effects_of, norm_matched_random
-from ivmethods.metrics import METRICS
+from ivmethods.metrics import METRICS, NotFiniteError
 from ivmethods.prompts import Protocol, Source
-from ivmethods.recording import record, record_sites, run_scores
+from ivmethods.recording import record, run_scores
 from ivmethods.sweep import LayerTuple, Sweep, sweep
 
 RANDOM_DRAWS = 20
 RELEASED_ORDER = 2
-CHECK_SAMPLES = 4
 
 
-class CheckpointRefusedError(RuntimeError):
+class CheckpointRefusedError(LineError, RuntimeError):
     """A checkpoint whose activations cannot be patched faithfully, with the numbers."""
 
 
@@ -58,7 +58,7 @@ class Bench(Material):
         Raises:
             CheckpointRefusedError: a check fails.
         """
-        few = self.samples()[:CHECK_SAMPLES]
+        few = checked_samples(self.samples())
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             found = check(self.model, few, memory_budget=self.memory_budget)
@@ -70,30 +70,42 @@ class Bench(Material):
         if not checks.passed:
             raise CheckpointRefusedError(
                 f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
-                f"({checks.oracle}), {checks.padding:.2g} (padding), but should be at most "
-                f"{checks.tolerance:g} [{self.checkpoint.name}]; its activations cannot be patched "
-                "faithfully "
+                f"({checks.oracle}), {checks.padding:.2g} (padding), but should be 0 (no-op) and "
+                f"at most {checks.tolerance:g} [{self.checkpoint.name}]; its activations cannot be "
+                "patched faithfully "
                 + ("there" if self.options.remote else "here: try --dtype float32 or --device cpu")
             )
         return checks
 
     def answers(self) -> list[str]:
-        """Greedy answers to the instructed prompts."""
+        """Greedy answers to the instructed prompts.
+
+        Raises:
+            CheckpointRefusedError: a logit is NaN or infinite.
+        """
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            return {}, {"answers": greedy_answers(self.model, self.samples())}
+            samples = self.samples()  # their tokens are checked before the model is loaded
+            budget = self.memory_budget
+            texts = greedy_answers(self.model, samples, **self.decoding, memory_budget=budget)
+            return {}, {"answers": texts}
 
-        parameters = {"new tokens": MAX_NEW_TOKENS}
-        return list(self.measure(methods.BEHAVIOUR, parameters, compute).info["answers"])
+        return list(self.measure(methods.BEHAVIOUR, self.decoding, compute).info["answers"])
 
     def runs(self) -> Mapping[str, np.ndarray]:
         """Metrics of the unpatched runs, `target` and `instructed`, each [metric, sample]."""
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             samples = self.samples()
-            target = run_scores(self.model, samples, [sample.target for sample in samples])
-            full = run_scores(self.model, samples, [sample.instructed for sample in samples])
-            return {"target": target.numpy(), "instructed": full.numpy()}, {}
+            prompts = {
+                "target": [sample.target for sample in samples],
+                "instructed": [sample.instructed for sample in samples],
+            }
+            budget = self.memory_budget
+            return {
+                name: run_scores(self.model, samples, ids, memory_budget=budget).numpy()
+                for name, ids in prompts.items()
+            }, {}
 
         return self.measure(methods.RUNS, {}, compute).arrays
 
@@ -143,26 +155,23 @@ class Bench(Material):
         runner = self.checks().runner
 
         def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-            samples = self.samples(protocol)
-            result = sweep(
+            effects = no_op(
                 self.model,
-                samples,
-                record_sites(self.model, samples),
-                order=1,
-                memory_budget=self.memory_budget,
+                self.samples(protocol),
                 runner=RUNNERS[runner],
+                memory_budget=self.memory_budget,
             )
-            return {"effects": result.of("logit").numpy()}, {"runner": runner}
+            return {"effects": effects.numpy()}, {"runner": runner}
 
         inputs = inputs_digest(self.samples(protocol))
         found = self.measure(
             methods.NO_OP, {"protocol": protocol}, compute, inputs=inputs, of=protocol
         )
         largest = float(np.abs(found.arrays["effects"]).max())
-        if not largest <= self.checks().tolerance:
+        if largest != 0:
             raise CheckpointRefusedError(
-                f"no-op effect={largest:.2g}, but should be at most {self.checks().tolerance:g} "
-                f"[{self.checkpoint.name}, {self.task.name}]; patching itself changes this model"
+                f"no-op effect={largest:.2g}, but should be 0 [{self.checkpoint.name}, "
+                f"{self.task.name}]; patching itself changes this model"
             )
         return largest
 
@@ -232,6 +241,30 @@ class Bench(Material):
             ),
         )
 
+    def finite(self, compute: Callable[[], Computed]) -> Callable[[], Computed]:
+        """The computation of a measurement, refused in one line where it meets NaN or infinity.
+
+        It raises CheckpointRefusedError then, so that nothing is stored.
+        """
+
+        def computed() -> Computed:
+            try:
+                return compute()
+            except NotFiniteError as error:
+                where = f"{self.checkpoint.name}, {self.task.name}, {self.options.dtype}"
+                line = error_line(error.quantity, error.got, "finite", where, self._remedy)
+                raise CheckpointRefusedError(line) from None
+
+        return computed
+
+    @property
+    def _remedy(self) -> str:
+        if self.options.remote:
+            return "choose another checkpoint"
+        if self.options.dtype == "float32":
+            return "its weights are damaged, or too large for float32: get the checkpoint anew"
+        return "try --dtype float32" + (" or bfloat16" if self.options.dtype == "float16" else "")
+
     def measure(
         self,
         method: Method,
@@ -263,7 +296,7 @@ class Bench(Material):
         if made is None:
             known = {"metric": len(METRICS), "sample": len(self.items), **(sizes or {})}
             facts = partial(of_model, self) if method.runs_model else dict
-            computed = with_origin(compute, self.options.device, facts)
+            computed = with_origin(self.finite(compute), self.options.device, facts)
             made = self.store.measure(key, computed, partial(method.check, known))
         if is_part:
             return made

@@ -11,7 +11,7 @@ from typing import Any
 
 from ivfixtures import bigbench_hub
 from ivfixtures.bigbench_forms import FORMS, NUMBERS, Form
-from ivfixtures.taskfiles import TaskError, check_line, inside, problem, read_text
+from ivfixtures.taskfiles import TaskError, check_line, check_spelling, inside, problem, read_text
 from ivfixtures.tasks import MIN_ITEMS, rephrasings
 from ivfixtures.tasktypes import Item, Task, Valid, normalize_answer
 
@@ -32,7 +32,7 @@ def load_bigbench(source: str, tasks_folder: Path | None = None) -> dict[str, Ta
     prompt without `Answer:`.
     Deviation: an example whose input has another form (one of snarks holds a single statement, cut
     short) is left out, and a note says so. Runs of spaces and line breaks become single spaces,
-    so that a prompt is one line.
+    so that a prompt is one line and ends without one.
     """
     found = _of_the_hub() if source == HUB else _of_a_folder(Path(source))
     return {name: _task(name, given, tasks_folder) for name, given in found.items()}
@@ -116,10 +116,12 @@ def _task(name: str, given: _Given, tasks_folder: Path | None) -> Task:
 
 def _items(form: Form, given: _Given) -> list[Item | None]:
     """The item of every example; None where the input has another form."""
-    items, known = [], dict[str, Item]()
+    items, known, spelled = [], dict[str, Item](), dict[str, tuple[str, str]]()
     for number, example in enumerate(given.examples, start=1):
         where = f"{given.where}, example {number}"
         item = _item(form, example, where)
+        if item:
+            check_spelling("input", item.query, where, spelled)
         first = known.setdefault(item.query, item) if item else None
         items.append(first)
         if item and first and item.answers[0] != first.answers[0]:

@@ -17,7 +17,6 @@ from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
 from ivfixtures.verdicts import Hearing
-from ivmethods.behaviour import first_line
 from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import clopper_pearson
@@ -229,7 +228,7 @@ class Cell:
 
     @cached_property
     def _answers(self) -> list[str]:
-        return [normalize_answer(first_line(text)) for text in self.bench.answers()]
+        return [normalize_answer(self.bench.task.answer_in(a)) for a in self.bench.answers()]
 
     def _notes(self) -> tuple[str, ...]:
         bench, options = self.bench, self.bench.options
@@ -242,7 +241,8 @@ class Cell:
         )
         if dropped:
             notes.append(
-                f"{dropped} samples are not in logit_diff: both answers begin with the same token"
+                f"{dropped} samples are not in logit_diff: both answers begin with the same token, "
+                "or not with the same white space"
             )
         if options.measure_anyway and not clopper_pearson(self.valid).low > COMPETENT:
             notes.append("not competent: measured because of --measure-anyway")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -12,6 +14,7 @@ from ivfixtures.adapters import adapter_files
 from ivfixtures.hub import download
 from ivfixtures.loading import load_config, load_model, load_skeleton, load_tokenizer
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
+from ivfixtures.special_tokens import follow_configuration
 from ivfixtures.weights import (
     CheckpointError,
     Files,
@@ -20,6 +23,7 @@ from ivfixtures.weights import (
     gguf_files,
     has_tokenizer,
     parameter_count,
+    read_json,
     tokenizer_files,
 )
 
@@ -34,6 +38,7 @@ __all__ = [
     "expand",
     "families",
     "family",
+    "generation",
     "load",
     "members",
     "names",
@@ -42,6 +47,7 @@ __all__ = [
     "resolve",
     "skeleton",
     "tokenizer",
+    "tokenizer_note",
 ]
 
 STAGES = ("base", "sft", "dpo", "instruct", "unknown")
@@ -83,15 +89,27 @@ def digests(checkpoint: Checkpoint) -> Digests:
     return Digests(weights=digest(files.weights), tokenizer=digest(files.tokenizer))
 
 
-@functools.cache
 def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     """Return a checkpoint's tokenizer, once per process; no model is loaded for it.
 
     Raises: CheckpointError.
     """
+    return _tokenizer(checkpoint)[0]
+
+
+def tokenizer_note(checkpoint: Checkpoint) -> str | None:
+    """Return what was mended in a checkpoint's tokenizer, for whoever reads the evidence."""
+    return _tokenizer(checkpoint)[1]
+
+
+@functools.cache
+def _tokenizer(checkpoint: Checkpoint) -> tuple[PreTrainedTokenizerBase, str | None]:
     if checkpoint.adapter and has_tokenizer(Path(checkpoint.adapter)):
-        return load_tokenizer(Path(checkpoint.adapter), None)
-    return load_tokenizer(_folder(checkpoint), checkpoint.gguf)
+        folder, gguf = Path(checkpoint.adapter), None
+    else:
+        folder, gguf = _folder(checkpoint), checkpoint.gguf
+    loaded = load_tokenizer(folder, gguf)
+    return loaded, follow_configuration(loaded, folder)
 
 
 @functools.cache
@@ -101,6 +119,19 @@ def config(checkpoint: Checkpoint) -> PreTrainedConfig:
     Raises: CheckpointError.
     """
     return load_config(_folder(checkpoint), checkpoint.gguf).get_text_config()
+
+
+@functools.cache
+def generation(checkpoint: Checkpoint) -> tuple[Mapping[str, Any], ...]:
+    """Return what a checkpoint's JSON files say of generating text, the one that decides first.
+
+    That is `generation_config.json`; where there is none, settings may stand in `config.json`.
+    Raises: CheckpointError.
+    """
+    if checkpoint.gguf:
+        return ()
+    paths = [_folder(checkpoint) / name for name in ("generation_config.json", "config.json")]
+    return tuple(read_json(path) for path in paths if path.is_file())
 
 
 @functools.cache

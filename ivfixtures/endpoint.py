@@ -12,7 +12,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from ivfixtures.errors import error_line
+from ivfixtures.errors import LineError, error_line
+from ivfixtures.scrubbing import scrubbed
 
 KEY = "IVCLAIMS_JUDGE_KEY"
 ATTEMPTS = 3
@@ -26,7 +27,7 @@ PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _URL = re.compile(r"""https?://[A-Za-z0-9._\-:\[\]]+(/[!"$->@-~]*)?""")
 
 
-class JudgeError(RuntimeError):
+class JudgeError(LineError, RuntimeError):
     """An answer that was not judged, in one line. Judgements made before it are kept."""
 
 
@@ -76,8 +77,7 @@ class Endpoint:
 
     def error(self, what: str, got: str, expected: str, remedy: str) -> JudgeError:
         """An error in one line that never holds the key."""
-        if key := _key():
-            what, got = (text.replace(key, f"${KEY}") for text in (what, got))
+        what, got = map(without_key, (what, got))
         where = f"judge {self.model} at {self.url}"
         return JudgeError(error_line(what, got, expected, where, remedy))
 
@@ -167,6 +167,14 @@ def read_endpoint(url: str | None, model: str | None) -> Endpoint | None:
             f"without user, query and fragment [command line]; a key belongs in {KEY}"
         )
     return Endpoint(url.rstrip("/"), model)
+
+
+def without_key(text: str) -> str:
+    """What an endpoint sent, without the key that it was sent.
+
+    Raises: JudgeError, the key is of no use.
+    """
+    return scrubbed(text, _key(), f"${KEY}")
 
 
 def _key() -> str:

@@ -1,13 +1,5 @@
-"""The one form of error lines: what is wrong, what it should be, where, and what to do."""
+"""The one form of error lines, as the methods have it too."""
 
+from ivmethods.errors import LineError, cut, error_line, printable
 
-def error_line(what: str, got: str, expected: str, where: object, remedy: str) -> str:
-    """Return the error of one defect as one printable line, in which `got` is cut short."""
-    text = f"{what}={cut(got)}, but should be {expected} [{where}]; {remedy}"
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-
-
-def cut(text: str) -> str:
-    """Return a text of at most 80 characters, with dots for what was cut off."""
-    return text if len(text) <= 80 else text[:77] + "..."
+__all__ = ["LineError", "cut", "error_line", "printable"]

@@ -174,18 +174,20 @@ def behaviour(cell: Cell) -> Table:
 
 
 def prompts(cell: Cell) -> tuple[Prompt, ...]:
-    """The first samples' instructed prompts, and a target prompt, with their marked positions."""
+    """The first samples' instructed prompts, and a target prompt, and what is judged of each."""
     tokenizer = cell.bench.tokenizer
     few = list(zip(cell.bench.items, cell.bench.samples(), cell.bench.answers(), strict=True))
     shown = []
     for item, sample, output in few[:SHOWN_PROMPTS]:
         marks = {sample.t_inst: "T_inst", len(sample.instructed) - 1: "T_last"}
-        tokens = token_texts(tokenizer, sample.instructed)
-        shown.append(Prompt(f"{item.query}: instructed", tokens, marks, item.answers[0], output))
+        *tokens, judged = token_texts(tokenizer, (*sample.instructed, sample.answer))
+        label = f"{item.query}: instructed"
+        shown.append(Prompt(label, tuple(tokens), marks, item.answers[0], output, judged))
     item, sample, _ = few[0]
     marks = {sample.site: "patch site", len(sample.target) - 1: "T_last"}
-    tokens = token_texts(tokenizer, sample.target)
-    return (*shown, Prompt(f"{item.query}: target run", tokens, marks, item.answers[0], ""))
+    target = token_texts(tokenizer, sample.target)
+    label = f"{item.query}: target run"
+    return (*shown, Prompt(label, target, marks, item.answers[0], "", shown[0].token))
 
 
 def released(cell: Cell) -> Table:

@@ -7,15 +7,20 @@ from typing import Any
 
 from ivevidence import Measurement, Store
 from ivfixtures import methods
-from ivfixtures.endpoint import Endpoint
+from ivfixtures.endpoint import Endpoint, without_key
 
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+LONGEST_KEPT = 200  # characters of a reply
+
+_THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)  # linear, also where none ends
 _DECISION = re.compile(r"\W*(yes|no)\b\s*(?:[^\w\s-].*)?", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a response is of the right type, what the judge said, and the stored measurement."""
+    """Whether a response is of the right type, what the judge said, and the stored measurement.
+
+    reply: its first characters without thoughts, and without the key.
+    """
 
     valid: bool
     reply: str
@@ -56,10 +61,10 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
             answer = prompt.rpartition(" Answer: ")[2].removesuffix(". Your decision:")
             remedy = "choose another --judge-model, or leave out --judge"
             raise endpoint.error(f"reply on {answer}", repr(reply), "yes or no", remedy)
-        return {}, {"reply": reply, "valid": decision}
+        return {}, {"reply": _kept(reply), "valid": decision}
 
     found = store.measure(key, compute, partial(methods.JUDGE.check, {}))
-    return Judgement(found.info["valid"], found.info["reply"], found)
+    return Judgement(found.info["valid"], _kept(found.info["reply"]), found)
 
 
 def read_decision(reply: str) -> bool | None:
@@ -68,7 +73,17 @@ def read_decision(reply: str) -> bool | None:
     It is clear if the word stands alone, or before a punctuation mark and without the other word
     anywhere. Thoughts in <think> tags do not count.
     """
-    said = _THOUGHTS.sub("", reply)
+    said = _without_thoughts(reply)
     found = _DECISION.fullmatch(said)
     words = {word.lower() for word in re.findall(r"\b(?:yes|no)\b", said, re.IGNORECASE)}
     return found[1].lower() == "yes" if found and len(words) == 1 else None
+
+
+def _without_thoughts(reply: str) -> str:
+    return _THOUGHTS.sub(lambda thought: "" if thought[1] else thought[0], reply)
+
+
+def _kept(reply: str) -> str:
+    """What is kept of a reply: it is for readers, who have the decision beside it."""
+    said = " ".join(without_key(_without_thoughts(reply)).split())
+    return said if len(said) <= LONGEST_KEPT else said[: LONGEST_KEPT - 3] + "..."

@@ -1,6 +1,7 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache, cached_property, lru_cache
 from typing import Any, Literal
@@ -9,13 +10,33 @@ from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
 
 from ivevidence import digest_json
-from ivfixtures.checkpoints import Checkpoint, digests, load, release, skeleton, tokenizer
+from ivfixtures import generation
+from ivfixtures.checkpoints import (
+    Checkpoint,
+    config,
+    digests,
+    load,
+    release,
+    skeleton,
+    tokenizer,
+    tokenizer_note,
+)
 from ivfixtures.options import Options
+from ivfixtures.special_tokens import require_embedded
 from ivfixtures.tasks import Item, Task, neutral_sentences
 from ivmethods.chat import Chat, chat_of, template_of
+from ivmethods.errors import PromptError
 from ivmethods.memory import free_bytes
 from ivmethods.model import network, skeleton_handle, wrap
-from ivmethods.prompts import Protocol, Sample, Source, last_token, tokenize_sample, tokenize_source
+from ivmethods.prompts import (
+    Protocol,
+    Sample,
+    Source,
+    last_token,
+    token_texts,
+    tokenize_sample,
+    tokenize_source,
+)
 
 NEUTRAL_SENTENCES = 4
 TOKENIZED = 128  # lists of samples or source texts that are kept
@@ -64,7 +85,7 @@ class Material:
         `auto`: wherever there is a template, but for base checkpoints and those of the registry
         that were tuned without one: their tokenizers may carry a template all the same.
 
-        Raises: ValueError, the template is of no use here.
+        Raises: PromptError, the template is of no use here.
         """
         mode, system = self.options.chat_template, self.options.system_prompt
         untrained = self.checkpoint.stage == "base" or self.checkpoint.plain_prompts
@@ -72,19 +93,42 @@ class Material:
             return None
         if mode == "auto" and template_of(self.tokenizer) is None:
             return None
-        try:
+        with self._named():
             return chat_of(self.tokenizer, system=system)
-        except ValueError as error:
-            raise ValueError(f"{self.checkpoint.name}: {error}") from error
+
+    @cached_property
+    def decoding(self) -> dict[str, Any]:
+        """How answers are decoded: `new_tokens` at most, up to one of the `stops`."""
+        longest = generation.new_tokens(self.task, self.tokenizer)
+        return {"new_tokens": longest, "stops": generation.stops(self.checkpoint)}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of how the checkpoint was prompted."""
-        found = (_REMOTE,) if self.options.remote else ()
+        """What a reader has to know of how the checkpoint was prompted, answers and is judged."""
+        found = [_REMOTE] if self.options.remote else []
+        if mended := tokenizer_note(self.checkpoint):
+            found.append(mended)
+        found += generation.unheeded(self.checkpoint)
         if self.chat:
-            return (*found, "prompted through the chat template of its tokenizer (docs/prompts.md)")
-        unused = "prompted without a chat template: --system-prompt was not used"
-        return found if self.options.system_prompt is None else (*found, unused)
+            found.append("prompted through the chat template of its tokenizer (docs/prompts.md)")
+        elif self.options.system_prompt is not None:
+            found.append("prompted without a chat template: --system-prompt was not used")
+        return (*found, *self._token_notes())
+
+    def _token_notes(self) -> list[str]:
+        samples, labels = self.samples(), {item.answers[0] for item in self.items}
+        spaced = sum(sample.spaces > 0 for sample in samples)
+        tokens = tuple({sample.answer for sample in samples})
+        found = []
+        if spaced:
+            found.append(
+                f"{spaced} answers begin with a token of white space alone: it ends both runs, and "
+                "the token after it is judged (docs/prompts.md)"
+            )
+        if len(tokens) < len(labels) and len(tokens) == 1:
+            (text,) = token_texts(self.tokenizer, tokens)
+            found.append(f"all answers begin with the same token, {text!r}, and only it is judged")
+        return found
 
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
@@ -123,12 +167,16 @@ class Material:
     def as_source(self, text: str, protocol: Protocol = "paper") -> Source:
         """A text as a source run, inside the chat if there is one; `released` knows no chat."""
         chat = self.chat if protocol == "paper" else None
-        return tokenize_source(self.tokenizer, text, chat=chat)
+        with self._named():
+            source = tokenize_source(self.tokenizer, text, chat=chat)
+        self._require_embedded(source.ids, text)
+        return source
 
     def position_of(self, part: str) -> int:
         """Position of the last token of a leading part of the instruction, in instructed runs."""
         text = f"{self.task.instruction} {self.task.prompt_for(self.items[0])}"
-        return last_token(self.tokenizer, text, part, chat=self.chat)
+        with self._named():
+            return last_token(self.tokenizer, text, part, chat=self.chat)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -146,7 +194,9 @@ class Material:
         A plan asks for thousands, and tokens are in every key.
         """
         _, *prompting = self.digests.values()
-        at = (*prompting, *of)
+        # Whether all tokens are embedded is looked at when they are made.
+        rows = getattr(config(self.checkpoint), "vocab_size", None)
+        at = (rows, *prompting, *of)
         found = _tokens.get(at)
         if found is None:
             if len(_tokens) >= TOKENIZED:
@@ -155,16 +205,32 @@ class Material:
         return found
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
-        return tokenize_sample(
-            self.tokenizer,
-            query=item.query,
-            instruction=self.task.instruction,
-            prompt=self.task.prompt_for(item),
-            answer=item.answers[0],
-            contrast=item.contrast_answers[0] if item.contrast_answers else None,
-            protocol=protocol,
-            chat=self.chat,
-        )
+        with self._named():
+            sample = tokenize_sample(
+                self.tokenizer,
+                query=item.query,
+                instruction=self.task.instruction,
+                prompt=self.task.prompt_for(item),
+                answer=item.answers[0],
+                contrast=item.contrast_answers[0] if item.contrast_answers else None,
+                protocol=protocol,
+                chat=self.chat,
+            )
+        answers = (sample.answer, sample.answer if sample.contrast is None else sample.contrast)
+        self._require_embedded((*sample.instructed, *sample.target, *answers), item.query)
+        return sample
+
+    def _require_embedded(self, ids: tuple[int, ...], text: str) -> None:
+        rows = getattr(config(self.checkpoint), "vocab_size", None)
+        require_embedded(ids, rows, self.tokenizer, f"{self.checkpoint.name}, {text!r}")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of a tokenizer's texts that cannot be used whose they are."""
+        try:
+            yield
+        except PromptError as error:
+            raise PromptError(f"{self.checkpoint.name}: {error}") from error
 
 
 _tokens: dict[tuple[object, ...], list[Any]] = {}

@@ -16,6 +16,7 @@ import pytest
 
 import claims
 from ivfixtures.declared_options import declare
+from ivfixtures.errors import LineError, printable
 
 if TYPE_CHECKING:
     from ivevidence import Claim
@@ -88,18 +89,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Let a checkpoint that cannot be used fail its cells with its line alone, no traceback."""
+    """Let what cannot be used or reached fail its cells with its line alone, no traceback."""
     try:
         return (yield)
-    except (ValueError, RuntimeError) as error:
-        if pyfuncitem.get_closest_marker("claim") is None:
-            raise
-        from ivfixtures.bench import CheckpointRefusedError
-        from ivfixtures.weights import CheckpointError
-
-        if isinstance(error, CheckpointError | CheckpointRefusedError):
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
-        raise
+    except LineError as error:
+        raise pytest.fail.Exception(printable(str(error)), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")

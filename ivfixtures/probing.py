@@ -175,6 +175,7 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
         streams = record_sources(
             bench.model,
             sources,
+            memory_budget=bench.memory_budget,
             progress=lambda done: bench.progress(
                 f"{bench.checkpoint.name}: residuals of {done}/{len(texts)} rephrasings"
             ),

@@ -6,12 +6,13 @@ import csv
 import io
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from ivfixtures.errors import cut, error_line
+from ivfixtures.errors import LineError, cut, error_line
 
 MAX_BYTES = 5_000_000
 MAX_CELL = 1_000  # characters
@@ -21,7 +22,7 @@ _SOME = ("contrast", "sub_instruction", "response_type", "valid_file", "valid_pa
 _OPTIONAL = (*_SOME, *_LISTS)
 
 
-class TaskError(ValueError):
+class TaskError(LineError, ValueError):
     """Task data or a task definition that cannot be used, in one line that says what to change."""
 
 
@@ -130,7 +131,10 @@ def read_table(path: Path, columns: tuple[str, ...]) -> tuple[Row, ...]:
     if not rows:
         raise problem("rows", "0", "at least one", path, "add rows under the header")
     seen: dict[tuple[str, ...], int] = {}
+    spelled: dict[str, tuple[str, str]] = {}
     for row in rows:
+        for column in columns:
+            check_spelling(column, row.cells[column], f"{path}, line {row.line}", spelled)
         key = tuple(row.cells.values())
         if key in seen:
             raise problem(
@@ -160,7 +164,7 @@ def read_definitions(path: Path) -> dict[str, Definition]:
 
 
 def check_line(what: str, text: str, where: object) -> None:
-    """Check that a text is neither empty nor more than one printable line."""
+    """Check that a text is one printable line, not empty and without spaces at its ends."""
     if not text.strip():
         raise problem(what, "empty", "filled in", where, "fill it in or remove it")
     if len(text) > MAX_CELL:
@@ -170,6 +174,21 @@ def check_line(what: str, text: str, where: object) -> None:
         raise problem(
             what, ascii(text), "printable on one line", where, "remove the control characters"
         )
+    if text != text.strip():
+        # A space at the end would be T_inst, or be merged with the answer.
+        raise problem(what, ascii(text), "without white space at its ends", where, "remove it")
+
+
+def check_spelling(what: str, text: str, where: str, spelled: dict[str, tuple[str, str]]) -> None:
+    """Check that a text is not one of those before in another Unicode normalization form.
+
+    spelled: text and place by composed form (NFC); the text is noted there. Such twins look the
+    same, but have other tokens.
+    """
+    before, place = spelled.setdefault(unicodedata.normalize("NFC", text), (text, where))
+    if text != before:
+        expected = f"spelled as in {place}: {before!a}"
+        raise problem(what, ascii(text), expected, where, "use one Unicode normalization form")
 
 
 def _csv_lines(path: Path, text: str) -> list[tuple[int, list[str]]]:

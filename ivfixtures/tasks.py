@@ -15,6 +15,7 @@ from ivfixtures.taskfiles import (
     problem,
     read_definitions,
     read_table,
+    read_text,
     read_words,
 )
 from ivfixtures.tasktypes import Item, Task, Valid, normalize_answer
@@ -120,8 +121,8 @@ def _check_definition(definition: Definition, definitions: Mapping[str, Definiti
         got = f"{definition.valid_pattern!r} ({error})"
         expected = "a regular expression"
         raise problem("valid_pattern", got, expected, where, "correct it") from None
-    sub = definition.sub_instruction
-    if sub is not None and not (sub.strip() and definition.instruction.startswith(f"{sub} ")):
+    instruction, sub = definition.instruction, definition.sub_instruction
+    if sub is not None and (sub != sub.strip() or not instruction.startswith(f"{sub} ")):
         raise problem(
             "sub_instruction",
             repr(sub),
@@ -228,12 +229,25 @@ def _filled(path: Path, row: Row, column: str) -> str:
     return answer
 
 
+def _check_word(word: str, key: str, where: object) -> None:
+    """Check that a valid response can be matched: it is one line, and not mere punctuation."""
+    check_line(key, word, where)
+    if not normalize_answer(word):
+        got, expected = repr(word), "a response that is more than quotes and final punctuation"
+        raise problem(key, got, expected, where, "correct or remove it")
+
+
 def _valid(definition: Definition, rows: Iterable[Row]) -> Valid:
     cells = [row.cells[column] for row in rows for column in definition.valid_columns]
     listed: tuple[str, ...] = ()
+    for word in definition.valid_words:
+        _check_word(word, "valid_words", definition.where)
     if definition.valid_file is not None:
         path = inside(definition.home, definition.valid_file, where=definition.where)
         listed = read_words(path)
+        for number, line in enumerate(read_text(path).splitlines(), start=1):
+            if word := line.partition("#")[0].strip():
+                _check_word(word, "valid response", f"{path}, line {number}")
     words = frozenset(map(normalize_answer, (*definition.valid_words, *listed, *cells)))
     if not words and definition.valid_pattern is None:
         raise problem(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _EDGES = re.compile(rf"^[\s{_QUOTES}]+|[\s{_QUOTES}.,;:!?]+$")
+_SENTENCE_END = re.compile(r"(?<=\S)[.!?](?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,25 @@ class Task:
         """Say whether an answer follows the instruction, right or wrong."""
         return self.valid.accepts(answer)
 
+    @cached_property
+    def stated_responses(self) -> frozenset[str]:
+        """The valid responses that are words, not a pattern, and all accepted answers."""
+        answers = (normalize_answer(answer) for item in self.items for answer in item.answers)
+        return self.valid.words.union(answers)
+
+    def answer_in(self, text: str) -> str:
+        """Return the answer within a continuation, from its first line that is not empty.
+
+        The line is cut at the end of a sentence. Which one is for the stated responses to say, as
+        `St. Paul` holds one: the longest cut that is a stated response; else the shortest one that
+        the pattern accepts; else the first sentence.
+        """
+        line = next((part for part in text.splitlines() if part.strip()), "").strip()
+        cuts = [*(line[: end.start()] for end in _SENTENCE_END.finditer(line)), line]
+        stated = [cut for cut in cuts if normalize_answer(cut) in self.stated_responses]
+        accepted = [cut for cut in cuts if self.is_valid(cut)]
+        return next(iter((*reversed(stated), *accepted, *cuts)))
+
     def prompt_for(self, item: Item) -> str:
         """Return the query part of an item's prompt."""
         return self.prompt.replace("{query}", item.query)
@@ -106,9 +128,10 @@ class Task:
 def normalize_answer(answer: str) -> str:
     """Return an answer as it is compared.
 
-    Lower case, single spaces, no quotes around it, no final punctuation.
+    Lower case, composed characters (NFC), single spaces, no quotes around it, no final punctuation.
     """
-    return " ".join(_EDGES.sub("", answer.lower()).split())
+    text = unicodedata.normalize("NFC", answer.lower())
+    return " ".join(_EDGES.sub("", text).split())
 
 
 def _rank(seed: int, query: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ivfixtures import gguf_header
-from ivfixtures.errors import error_line
+from ivfixtures.errors import LineError, error_line
 from ivfixtures.file_digests import file_digest
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -32,7 +32,7 @@ _TOKENIZER = (
 )
 
 
-class CheckpointError(ValueError):
+class CheckpointError(LineError, ValueError):
     """A checkpoint that is unknown, refused or damaged, in one line that says what to do."""
 
 

@@ -1,47 +1,81 @@
 """Behaviour: what the model answers when it is given instruction and query."""
 
-import re
+from collections.abc import Collection
 
 import torch
+from jaxtyping import Float, Int
 from nnsight import TransformersModel, save
+from torch import Tensor
 
-from ivmethods.model import as_ids, equal_lengths, kept, where
+from ivmethods.memory import in_batches
+from ivmethods.metrics import require_finite
+from ivmethods.model import as_ids, kept, last_logits, trace
 from ivmethods.prompts import Sample
 
-MAX_NEW_TOKENS = 8
-ROWS_AT_ONCE = 64
 
+def greedy_answers(
+    model: TransformersModel,
+    samples: list[Sample],
+    *,
+    new_tokens: int,
+    stops: Collection[int],
+    memory_budget: int,
+) -> list[str]:
+    """Greedy continuation of each instructed prompt, as text without special tokens.
 
-def greedy_answers(model: TransformersModel, samples: list[Sample]) -> list[str]:
-    """Greedy continuation of each instructed prompt, up to the stop or 8 tokens, as text.
+    Token by token the largest logit, from forward passes like those of all other methods: without
+    a cache, and whatever the checkpoint's settings of generation are. A continuation ends before a
+    stop, with its first line that is not empty, or after `new_tokens` tokens.
+
+    memory_budget: bytes that one forward pass may take.
+
+    Raises: NotFiniteError, a logit is NaN or +inf, or all are -inf; MemoryError.
+
+    An answer's leading white space is not given: the prompt must not say what kind it is of.
 
     Source: section 3 and appendix C (EMA, IA).
-    Deviation: the released scripts' number of new tokens is not stated; no answer here needs 8.
     """
-    tokenizer = model.tokenizer
-    sequences = [sample.instructed for sample in samples]
+    written: list[tuple[int, ...]] = [()] * len(samples)
     texts = [""] * len(samples)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    for group in equal_lengths(sequences):
-        for start in range(0, len(group), ROWS_AT_ONCE):
-            chunk = group[start : start + ROWS_AT_ONCE]
-            prompt = as_ids([sequences[i] for i in chunk])
-            settings = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False, "pad_token_id": pad}
-            with (
-                torch.no_grad(),
-                model.generate(
-                    {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)},
-                    **settings,
-                    **where(model),
-                ) as tracer,
-            ):
-                generated = save(kept(tracer.result))
-            for i, row in zip(chunk, generated[:, prompt.shape[1] :], strict=True):
-                texts[i] = tokenizer.decode(row, skip_special_tokens=True)
+    going = list(range(len(samples)))
+    for _ in range(new_tokens):
+        sequences = [samples[i].prompt + written[i] for i in going]
+        tokens, largest = next_tokens(model, sequences, memory_budget=memory_budget)
+        require_finite(largest, "largest logit after the prompts", "samples")
+        chosen = zip(going, tokens.tolist(), strict=True)
+        going = []
+        for i, token in chosen:
+            if token in stops:
+                continue
+            written[i] += (token,)
+            texts[i] = str(model.tokenizer.decode(written[i], skip_special_tokens=True))
+            if not _line_has_ended(texts[i]):
+                going.append(i)
+        if not going:
+            break
     return texts
 
 
-def first_line(text: str) -> str:
-    """The answer within a continuation: its first non-empty line, up to the end of a sentence."""
-    line = next((part for part in text.splitlines() if part.strip()), "").strip()
-    return re.split(r"(?<=\S)[.!?](?=\s|$)", line)[0]
+def next_tokens(
+    model: TransformersModel, sequences: list[tuple[int, ...]], *, memory_budget: int
+) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+    """The token with the largest logit after each sequence, and that logit.
+
+    Of tokens with equal logits, the one with the smallest id. The logit is NaN where any is.
+    """
+    tokens = torch.empty(len(sequences), dtype=torch.long)
+    largest = torch.empty(len(sequences))
+
+    def run(rows: list[int]) -> None:
+        with torch.no_grad(), trace(model, as_ids([sequences[i] for i in rows])):
+            logits = last_logits(model)
+            best = save([kept(logits.argmax(dim=-1)), kept(logits.amax(dim=-1))])
+        tokens[rows], largest[rows] = best[0], best[1].float()
+
+    in_batches(model, sequences, memory_budget=memory_budget, run=run)
+    return tokens, largest
+
+
+def _line_has_ended(text: str) -> bool:
+    """Whether a line that is not empty is followed by a line break."""
+    return len(f"{text.lstrip()}|".splitlines()) > 1

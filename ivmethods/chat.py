@@ -3,11 +3,18 @@
 import hashlib
 import json
 import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import PreTrainedTokenizerBase
 
+from ivmethods.errors import PromptError, error_line
+
+RENDERING_SECONDS = 5.0
 # Names by which templates know that no thoughts are wanted.
 _THINKING = {"enable_thinking": False, "thinking": False}
 # A template that asks for the date is given this one, which Llama's templates fall back on: with
@@ -46,7 +53,7 @@ class Chat:
     @property
     def template_digest(self) -> str:
         """SHA-256 of the template's text."""
-        return hashlib.sha256(self.template.encode()).hexdigest()
+        return _sha256(self.template)
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,15 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """The text of the tokenizer's chat template, of several the default one; None without any.
 
     Raises:
-        ValueError: there are several and none is the default.
+        PromptError: it is no text, or there are several and none is the default.
     """
     found = tokenizer.chat_template
     if isinstance(found, dict) and found:
         if "default" not in found:
-            raise _problem("templates", ", ".join(sorted(found)), "one called `default`")
+            raise _problem("templates", ", ".join(sorted(map(str, found))), "one called `default`")
         found = found["default"]
+    if found and not isinstance(found, str):
+        raise _problem("template", repr(found), "text")
     return found or None
 
 
@@ -83,7 +92,7 @@ def chat_of(tokenizer: PreTrainedTokenizerBase, *, system: str | None = None) ->
     system: a system prompt; None leaves it to the template whether to write one of its own.
 
     Raises:
-        ValueError: there is no template, it fails, has no place for the system prompt, leaves the
+        PromptError: there is no template, it fails, has no place for the system prompt, leaves the
             message or an answer out, or leaves a block of thoughts open before the answer.
 
     Deviation: the paper mentions no chat templates.
@@ -114,7 +123,7 @@ def framed(tokenizer: PreTrainedTokenizerBase, chat: Chat, message: str) -> Fram
     """A message as the template renders it; only spaces around it may be lost.
 
     Raises:
-        ValueError: the template fails, or writes something else around or instead of this message.
+        PromptError: the template fails, or writes something else around or instead of this message.
     """
     rendered = _render(tokenizer, chat.template, message, system=chat.system)
     for written in (message, message.strip()):
@@ -152,7 +161,10 @@ def _render(
     system: str | None,
     answer: str | None = None,
 ) -> str:
-    """The chat as text. Templates are data from strangers: transformers renders in a sandbox."""
+    """The chat as text.
+
+    Templates are data from strangers: transformers renders in a sandbox, and `_limited` in time.
+    """
     messages = [{"role": "system", "content": system}] if system is not None else []
     messages.append({"role": "user", "content": message})
     if answer is not None:
@@ -160,15 +172,18 @@ def _render(
     clock = f"{{% macro {_CLOCK}(format) %}}{_DATE}{{% endmacro %}}" if _CLOCK in template else ""
     options: dict[str, Any] = {"date_string": _DATE, **_THINKING}
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                messages,
-                chat_template=clock + template,
-                tokenize=False,
-                add_generation_prompt=answer is None,
-                **options,
+        with _limited():
+            text = str(
+                tokenizer.apply_chat_template(
+                    messages,
+                    chat_template=clock + template,
+                    tokenize=False,
+                    add_generation_prompt=answer is None,
+                    **options,
+                )
             )
-        )
+        text.encode()  # tokenizers take no lone surrogates
+        return text
     except Exception as error:  # a template can raise anything
         first = (str(error).strip().splitlines() or [""])[0]
         got = f"{type(error).__name__}: {first}"
@@ -176,12 +191,37 @@ def _render(
         raise _problem("rendering", got, f"the messages of {roles}") from error
 
 
+@contextmanager
+def _limited() -> Iterator[None]:
+    """End what takes too long, by an alarm: in the main thread of systems that have them."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        raise TimeoutError(f"over {RENDERING_SECONDS:g} seconds")
+
+    handler = signal.signal(signal.SIGALRM, end)
+    timer = signal.setitimer(signal.ITIMER_REAL, RENDERING_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
 def _mark(name: str, template: str, system: str | None) -> str:
     """A text that stands for a message and occurs nowhere else."""
-    return hashlib.sha256(f"{name} {system} {template}".encode()).hexdigest()
+    return _sha256(f"{name} {system} {template}")
 
 
-def _problem(what: str, got: str, expected: str, remedy: str = "") -> ValueError:
+def _sha256(text: str) -> str:
+    # A template's text may hold lone surrogates: JSON can.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _problem(what: str, got: str, expected: str, remedy: str = "") -> PromptError:
     never = "use --chat-template never to prompt without"
     remedy = f"{remedy} {never}".lstrip()
-    return ValueError(f"{what}={got}, but should be {expected} [chat template]; {remedy}")
+    return PromptError(error_line(what, got, expected, "chat template", remedy))

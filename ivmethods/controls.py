@@ -5,13 +5,13 @@ from jaxtyping import Float
 from nnsight import TransformersModel
 from torch import Tensor
 
-from ivmethods.memory import in_pieces
-from ivmethods.metrics import METRICS
+from ivmethods.memory import in_pieces, parts_of, row_bytes
+from ivmethods.metrics import METRICS, require_scores
 from ivmethods.model import as_ids, layer_count
 from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
 from ivmethods.reference import patched_scores
-from ivmethods.sweep import LayerTuple, row_bytes
+from ivmethods.sweep import LayerTuple
 
 
 def norm_matched_random(
@@ -40,6 +40,7 @@ def effects_of(
     neutral sentence's. Effect: metric(patched) - metric(target), as in a sweep. Chunks of samples
     fit the memory budget and are halved where memory runs out.
 
+    Raises: NotFiniteError, MemoryError.
     Source: DESIGN 3.4.
     """
     draws = len(vectors)
@@ -62,10 +63,11 @@ def effects_of(
         scores[:, chunk] = values.view(len(METRICS), len(chunk), draws + 1)
 
     def split(chunk: list[int], rows: int) -> list[list[int]]:
-        size = max(1, rows // (draws + 1))
-        return [chunk[start : start + size] for start in range(0, len(chunk), size)]
+        return parts_of(chunk, rows // (draws + 1))
 
     for group in same_shape(samples):
         rows = memory_budget // row_bytes(model, len(samples[group[0]].target))
         in_pieces([group], rows, count=lambda chunk: len(chunk) * (draws + 1), split=split, run=run)
-    return scores[:, :, :draws] - scores[:, :, draws:]
+    effects = scores[:, :, :draws] - scores[:, :, draws:]
+    require_scores(effects, answers(samples)[1], "effects of writing other vectors")
+    return effects

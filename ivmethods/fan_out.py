@@ -29,7 +29,7 @@ def fan_out(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor,
         births.append((parents, [rows[parent][0] for parent in parents]))
         rows += [(rows[parent][0], (*rows[parent][1], layer)) for parent in parents]
     owners = [sample for sample, _ in rows]
-    site, vectors = batch.site, batch.vectors
+    site, vectors, writes = batch.site, batch.vectors, batch.writes
     answer, contrast = batch.answer[owners], batch.contrast[owners]
     with torch.no_grad(), trace(model, batch.ids):
         for layer, (parents, written) in enumerate(births):
@@ -37,7 +37,10 @@ def fan_out(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor,
                 output = model.blocks[layer].output
                 hidden = residual(output)
                 copies = hidden[parents]
-                copies[:, site] = vectors[written, layer].to(copies)
+                if writes != "nothing":
+                    own = writes == "own"  # the first rows are the samples' own runs
+                    values = kept(hidden[written, site]) if own else vectors[written, layer]
+                    copies[:, site] = values.to(copies)
                 model.blocks[layer].output = with_residual(output, torch.cat([hidden, copies]))
         scores = save(kept(score(last_logits(model), answer, contrast)))
     return rows, scores

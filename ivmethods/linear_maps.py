@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ivmethods.layouts import Layout, Norm, Weights, layout_of
-from ivmethods.model import as_ids, equal_lengths, inputs, network
+from ivmethods.memory import in_pieces, parts_of
+from ivmethods.metrics import require_finite
+from ivmethods.model import as_ids, equal_lengths, inputs, last_unembedded, network
 
 NORMS = ("attn_in", "attn_out", "mlp_in", "mlp_out")
 # nnsight hands values out in the order in which the model computes them.
@@ -56,19 +58,26 @@ def linear_forms(
 ) -> list[LinearForm]:
     """The linear forms of prompts, in their order: one recording run for all of a length.
 
-    Attention runs in its `eager` implementation, the one that gives out its weights.
+    Attention runs in its `eager` implementation, the one that gives out its weights. Where memory
+    runs out, runs are halved.
 
     Raises:
         ValueError: the layout is not known.
+        NotFiniteError: something in the runs is NaN or infinite.
+        MemoryError: not even one prompt has room.
     Source: section 6, Eq. 3.
     Deviation: an MLP without a gate is frozen at act(z) / z; the paper gives ReLU's case of it.
     """
     layout = layout_of(model)
     forms: dict[int, LinearForm] = {}
+
+    def run(group: list[int]) -> None:
+        ids = as_ids([sequences[i] for i in group])
+        forms.update(zip(group, _record(model, ids, layout, weights), strict=True))
+
     with eager_attention(model):
-        for group in equal_lengths(sequences):
-            ids = as_ids([sequences[i] for i in group])
-            forms |= zip(group, _record(model, ids, layout, weights), strict=True)
+        groups = equal_lengths(sequences)
+        in_pieces(groups, len(sequences), count=len, split=parts_of, run=run)
     return [forms[index] for index in range(len(sequences))]
 
 
@@ -102,11 +111,13 @@ def completeness(form: LinearForm) -> float:
 
     Largest absolute difference, divided by the largest absolute value in the model itself; >= 0.
 
+    Raises: NotFiniteError.
     Source: DESIGN 3.5.
     """
     stream = propagate(form)
     pairs = [(stream, form.residual), (_logits(form, stream), form.logits)]
     errors = [(ours - own).abs().max() / own.abs().max() for ours, own in pairs]
+    require_finite(torch.stack(errors), "completeness of the linear form", "parts")
     return float(torch.stack(errors).max())
 
 
@@ -115,6 +126,7 @@ def attribution(form: LinearForm, token: int) -> Attribution:
 
     The parts add up to `form.logits[token]`, to float error.
 
+    Raises: NotFiniteError.
     Source: section 6, Eq. 3.
     Deviation: exact and without enumeration, where the paper sums over some of the paths.
     """
@@ -123,8 +135,10 @@ def attribution(form: LinearForm, token: int) -> Attribution:
         logit = _logits(form, propagate(replace(form, embedding=embedding)))[token]
         (gradient,) = torch.autograd.grad(logit, embedding)
     nothing = replace(form, embedding=torch.zeros_like(form.embedding))
+    tokens = (gradient * form.embedding).sum(dim=1)
+    require_finite(tokens, "attribution", "tokens")
     return Attribution(
-        tokens=(gradient * form.embedding).sum(dim=1),
+        tokens=tokens,
         biases=float(_logits(form, propagate(nothing))[token]),
     )
 
@@ -200,9 +214,10 @@ def _record(
         embedding = save(model.blocks[0].input)
         blocks = save([_record_block(block, layout, centred) for block in model.blocks])
         residual = save(attrgetter(layout.final)(model).input)
-        model.unembed.input = model.unembed.input[:, -1:].contiguous()
-        logits = save(model.unembed.output[:, -1])
+        logits = save(last_unembedded(model))
     frozen = {part: torch.stack([block[part] for block in blocks], dim=1) for part in blocks[0]}
+    for what, value in {"residual stream": residual, "logits": logits, **frozen}.items():
+        require_finite(value, f"{what} of the instructed runs", "samples")
     return [
         LinearForm(
             weights=weights,

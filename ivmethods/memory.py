@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from nnsight import TransformersModel
+
+from ivmethods.model import equal_lengths, network
 
 _CPU_MOST = 2**30
 _MEMINFO = Path("/proc/meminfo")
 
+_LEAST = 2**20
+
 Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 
 def free_bytes(devices: Iterable[torch.device]) -> int:
@@ -18,6 +24,42 @@ def free_bytes(devices: Iterable[torch.device]) -> int:
     A model on several devices has what the fullest of them has.
     """
     return min(map(_free, devices)) // 4
+
+
+def row_bytes(model: TransformersModel, length: int) -> int:
+    """Estimated peak bytes of one row of a forward pass, logits included.
+
+    Counts the residual stream in and out of a block with its copies (8), the widest MLP activations
+    (3), and float32 logits with the comparisons of the rank (3).
+    """
+    config, size = model.config.get_text_config(), network(model).dtype.itemsize
+    hidden = int(config.hidden_size)
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    return size * length * (8 * hidden + 3 * inner) + 4 * 3 * int(config.vocab_size)
+
+
+def in_batches(
+    model: TransformersModel,
+    sequences: list[tuple[int, ...]],
+    *,
+    memory_budget: int,
+    run: Callable[[list[int]], None],
+) -> None:
+    """Run sequences, by their indices, in batches of one length that fit the budget.
+
+    Batches are halved where memory runs out.
+
+    Raises: MemoryError, not even one sequence has room.
+    """
+    for group in equal_lengths(sequences):
+        rows = memory_budget // row_bytes(model, len(sequences[group[0]]))
+        in_pieces([group], rows, count=len, split=parts_of, run=run)
+
+
+def parts_of(indices: list[int], rows: int) -> list[list[int]]:
+    """Indices in parts of at most so many, of one at least."""
+    size = max(1, rows)
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def in_pieces(
@@ -42,9 +84,6 @@ def in_pieces(
         if failed is None:
             del todo[0]
             continue
-        # Here, as the traceback has let go of the tensors of the failed run.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         rows = count(todo[0]) // 2
         parts = split(todo[0], rows)
         if len(parts) == 1:
@@ -56,17 +95,37 @@ def in_pieces(
     return rows
 
 
+def within(memory_budget: int, run: Callable[[int], Result]) -> Result:
+    """What `run` gives within a memory budget; within half of it as often as memory runs out.
+
+    Raises:
+        MemoryError: memory runs out with a budget of 1 MiB, too.
+    """
+    results: list[Result] = []
+    while failed := _ran_out(lambda budget: results.append(run(budget)), memory_budget):
+        memory_budget //= 2
+        if memory_budget < _LEAST:
+            raise MemoryError(
+                f"memory={failed}, but should be enough for {_LEAST} bytes at once "
+                "[the smallest part of the work]; choose another --device"
+            )
+    return results[0]
+
+
 def _ran_out(run: Callable[[Piece], None], piece: Piece) -> str | None:
     """Run a piece; the first line of the error if memory ran out."""
     try:
         run(piece)
+        return None
     except RuntimeError as error:
-        lines = str(error).splitlines() or [""]
+        line = (str(error).splitlines() or [""])[0]
         # The CPU's allocator has no error type of its own.
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in lines[0]:
-            return lines[0]
-        raise
-    return None
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in line:
+            raise
+    # Here, as the traceback has let go of the tensors of the failed run.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return line or "none left"
 
 
 def _free(device: torch.device) -> int:

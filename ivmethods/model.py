@@ -21,6 +21,8 @@ from ivmethods.structure import (
     unembedding,
 )
 
+_UPCAST = 2**24  # weights of the unembedding that are held in float32 at once; 64 MiB
+
 # Whether traces are sent to NDIF; or run here, but packed and unpacked as if they were.
 Remote = bool | Literal["local"]
 
@@ -140,10 +142,64 @@ def kept(value: Tensor) -> Tensor:
 def last_logits(model: TransformersModel) -> Float[Tensor, "sample vocab"]:
     """Inside a trace: the logits at T_last, the only position that reaches the unembedding.
 
-    It is made contiguous: torch multiplies a slice of a longer tensor row by row, far slower.
+    It is made contiguous: torch multiplies a slice of a longer tensor row by row, far slower. The
+    unembedding is in float32; what the model makes of its logits (a scale, soft-capping) follows.
     """
-    model.unembed.input = model.unembed.input[:, -1:].contiguous()
+    last_unembedded(model)
     return model.output.logits[:, -1]
+
+
+def last_unembedded(model: TransformersModel) -> Float[Tensor, "sample vocab"]:
+    """Inside a trace: what the unembedding makes of T_last, before the model scales or caps it."""
+    last = model.unembed.input[:, -1:].contiguous()
+    model.unembed.input = last
+    logits = in_float32(model.unembed._module, last, model.unembed.output)
+    model.unembed.output = logits
+    return logits[:, -1]
+
+
+def last_logits_outside(
+    model: TransformersModel, ids: Int[Tensor, "sample pos"]
+) -> Float[Tensor, "sample vocab"]:
+    """The same logits as `last_logits`, by one forward pass and a hook, without nnsight."""
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        return in_float32(module, args[0][:, -1:].contiguous(), output[:, -1:])
+
+    handle = model.unembed._module.register_forward_hook(hook)
+    try:
+        return network(model)(**inputs(model, ids), use_cache=False).logits[:, -1]
+    finally:
+        handle.remove()
+
+
+def in_float32(
+    unembed: Any, hidden: Float[Tensor, "sample pos d_model"], usual: Float[Tensor, "sample pos _"]
+) -> Float[Tensor, "sample pos vocab"]:
+    """Logits of an unembedding in float32, from its weights and its input as they are.
+
+    usual: what it gave itself, returned as it is where that is not of 16 bits, or the unembedding
+    is no plain linear map (a quantised one). Logits of 16 bits tie, and ties raise the rank. The
+    weights are upcast anew in every pass, by blocks of 64 MiB: time instead of twice their memory.
+    """
+    if usual.element_size() > 2 or type(unembed) is not torch.nn.Linear:
+        return usual
+    if unembed.weight.is_meta:  # offloaded: accelerate has them in memory for a forward pass only
+        from accelerate.utils import align_module_device
+
+        with align_module_device(unembed):
+            return _unembedded(unembed, hidden).to(usual.device)
+    return _unembedded(unembed, hidden).to(usual.device)
+
+
+def _unembedded(unembed: Any, hidden: Tensor) -> Tensor:
+    weight, bias = unembed.weight, unembed.bias
+    hidden = hidden.to(weight.device).float()
+    logits = hidden.new_empty(*hidden.shape[:-1], len(weight))
+    size = max(1, _UPCAST // weight.shape[1])
+    for start in range(0, len(weight), size):
+        logits[..., start : start + size] = hidden @ weight[start : start + size].float().T
+    return logits if bias is None else logits + bias.float()
 
 
 def inputs(model: TransformersModel, ids: Int[Tensor, "sample pos"]) -> dict[str, Tensor]:

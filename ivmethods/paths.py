@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ivmethods.linear_blocks import step, values
 from ivmethods.linear_maps import LinearForm, read_out
+from ivmethods.memory import within
 from ivmethods.path_graph import PathGraph, draw_paths
 from ivmethods.ranks import HIGH_RANK, high_ranking
 from ivmethods.statistics import ALPHA, Interval, clopper_pearson
@@ -79,42 +80,16 @@ def trace_paths(
     """How many of each input token's paths rank the answers high, and which heads these use.
 
     Every path is followed where a token has at most `max_paths` (or 2,000); else 2,000 of them
-    are, drawn uniformly. memory_budget: bytes of the vectors that are held at once.
+    are, drawn uniformly. memory_budget: bytes of the vectors that are held at once, halved where
+    memory runs out.
 
+    Raises: NotFiniteError, the logit of a path; MemoryError.
     Source: section 6.1; a path's contribution is W_U P E T_i.
     """
-    many = [start for start in starts if graph.total(start) > max(max_paths, DRAWS)]
-    few = [start for start in starts if start not in many]
-    waves = chain(
-        every_path(form, graph, few, memory_budget=memory_budget),
-        *(drawn_paths(form, graph, start, count=DRAWS, seed=seed) for start in many),
-    )
-    hits = np.zeros((form.embedding.shape[0], len(answers)), dtype=np.int64)
-    taken = [
-        torch.zeros(len(hits), len(edges.source), dtype=torch.float64, device=edges.source.device)
-        for edges in graph.layers
-    ]
-    strongest: list[StrongPath] = []
-    for wave in waves:
-        vectors = read_out(form, wave.vectors)
-        high = high_ranking(vectors, form.weights.unembed, answers, below=below)
-        for column in range(len(answers)):
-            starting = wave.start[high[:, column]].bincount(minlength=len(hits))
-            hits[:, column] += starting.cpu().numpy()
-        kept = wave[high[:, 0]]
-        for layer, counts in enumerate(taken):
-            ones = torch.ones_like(kept.start, dtype=torch.float64)
-            counts.index_put_((kept.start, kept.edges[:, layer]), ones, accumulate=True)
-        logits = vectors[high[:, 0]] @ form.weights.unembed[answers[0]]
-        strongest = _strongest(graph, kept, logits, strongest)
-    return Traced(
-        starts=tuple(starts),
-        totals=tuple(graph.total(start) for start in starts),
-        examined=tuple(DRAWS if start in many else graph.total(start) for start in starts),
-        hits=hits[list(starts)],
-        uses=_uses(graph, taken, hits[:, 0])[list(starts)],
-        expected=np.stack([graph.head_use(start) for start in starts]),
-        strongest=tuple(strongest),
+    options = {"below": below, "max_paths": max_paths, "seed": seed}
+    return within(
+        memory_budget,
+        lambda budget: _traced(form, graph, starts, answers, **options, memory_budget=budget),
     )
 
 
@@ -166,6 +141,52 @@ def drawn_paths(
         steps, row = torch.stack([row, drawn[:, layer]]).unique(dim=1, return_inverse=True)
         wave = _advance(form, graph, layer, wave, *steps)
     yield wave[row]
+
+
+def _traced(
+    form: LinearForm,
+    graph: PathGraph,
+    starts: Sequence[int],
+    answers: Int[Tensor, " answer"],
+    *,
+    below: int,
+    max_paths: int,
+    seed: int,
+    memory_budget: int,
+) -> Traced:
+    many = [start for start in starts if graph.total(start) > max(max_paths, DRAWS)]
+    few = [start for start in starts if start not in many]
+    waves = chain(
+        every_path(form, graph, few, memory_budget=memory_budget),
+        *(drawn_paths(form, graph, start, count=DRAWS, seed=seed) for start in many),
+    )
+    hits = np.zeros((form.embedding.shape[0], len(answers)), dtype=np.int64)
+    taken = [
+        torch.zeros(len(hits), len(edges.source), dtype=torch.float64, device=edges.source.device)
+        for edges in graph.layers
+    ]
+    strongest: list[StrongPath] = []
+    for wave in waves:
+        vectors = read_out(form, wave.vectors)
+        high = high_ranking(vectors, form.weights.unembed, answers, below=below)
+        for column in range(len(answers)):
+            starting = wave.start[high[:, column]].bincount(minlength=len(hits))
+            hits[:, column] += starting.cpu().numpy()
+        kept = wave[high[:, 0]]
+        for layer, counts in enumerate(taken):
+            ones = torch.ones_like(kept.start, dtype=torch.float64)
+            counts.index_put_((kept.start, kept.edges[:, layer]), ones, accumulate=True)
+        logits = vectors[high[:, 0]] @ form.weights.unembed[answers[0]]
+        strongest = _strongest(graph, kept, logits, strongest)
+    return Traced(
+        starts=tuple(starts),
+        totals=tuple(graph.total(start) for start in starts),
+        examined=tuple(DRAWS if start in many else graph.total(start) for start in starts),
+        hits=hits[list(starts)],
+        uses=_uses(graph, taken, hits[:, 0])[list(starts)],
+        expected=np.stack([graph.head_use(start) for start in starts]),
+        strongest=tuple(strongest),
+    )
 
 
 def _roots(form: LinearForm, starts: Sequence[int]) -> Wave:

@@ -6,9 +6,17 @@ from typing import Literal
 from transformers import PreTrainedTokenizerBase
 
 from ivmethods.chat import Chat, Framed, framed
+from ivmethods.encodings import (
+    Offsets,
+    check_plain,
+    encode,
+    problem,
+    tokens_after,
+    up_to_judged,
+)
+from ivmethods.errors import cut
 
 Protocol = Literal["paper", "released"]
-Offsets = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,10 @@ class Source:
 class Sample:
     """One query: the target run, its patch site, the instructed run, and the answer tokens.
 
-    `contrast` is None where there is no contrast task or its answer begins with the same token.
+    `answer`: the first token of the answer that is more than white space. Those before it end both
+    runs, and `spaces` is their number. `contrast`: that token of the contrast task's answer; None
+    where there is no such task, where it is the same token, or where it has other white space
+    before it, so that the two never compete.
     """
 
     query: str
@@ -39,6 +50,12 @@ class Sample:
     site: int
     answer: int
     contrast: int | None
+    spaces: int = 0
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """The instructed run without the answer's white space: what a model is asked to go on."""
+        return self.instructed[: len(self.instructed) - self.spaces]
 
 
 def tokenize_source(
@@ -49,13 +66,14 @@ def tokenize_source(
     In a chat it is the user's message, and nothing follows it: no token sees what comes later.
 
     Raises:
-        ValueError: the text has no token.
+        PromptError: the text has no token, or it holds a special token.
 
     Source: section 5.1; T_inst is found by character offsets, never by counting tokens.
     """
+    check_plain(tokenizer, text, cut(repr(text)))
     placed = _placed(tokenizer, text, chat)
     alone = placed.text[: placed.stop]
-    ids, offsets = _encode(tokenizer, alone, chat)
+    ids, offsets = encode(tokenizer, alone, chat)
     position = _last_token(offsets, placed.stop, alone, begin=placed.begin)
     return Source(text, ids, position, _first_token(offsets, placed) if chat else 0)
 
@@ -80,32 +98,58 @@ def tokenize_sample(
     chat itself does not hold, if there is one. `released`: the target run is the bare query, and
     the patch site its first token; never in a chat.
 
+    Under both, an answer's leading tokens of white space alone end both runs: after them, its first
+    other token competes.
+
     Raises:
-        ValueError: T_inst is not a token of its own, or an answer has no token of its own; the
-            message names the sample.
+        PromptError: T_inst is not a token of its own, the instruction has other tokens than alone,
+            an answer has no token of its own, or a text holds a special token.
 
     Source: section 5.1; RELEASED_CODE for `released`.
     Deviation: the paper does not say how the query is tokenized without its instruction; here
-    T_full = [T_inst T_q] is taken literally, so that both runs share the tokens of the query.
+    T_full = [T_inst T_q] is taken literally, so that both runs share the tokens of the query. Nor
+    does it say which token counts where an answer begins with white space alone.
     """
+    where = f"sample {cut(query)!r}"
+    for text in (prompt, answer, contrast or ""):
+        check_plain(tokenizer, text, where)
     if protocol == "released":
         chat = None
+    source = tokenize_source(tokenizer, instruction, chat=chat)
     placed = _placed(tokenizer, f"{instruction} {prompt}", chat)
-    ids, offsets = _encode(tokenizer, placed.text, chat)
+    ids, offsets = encode(tokenizer, placed.text, chat)
     t_inst = _part_end(offsets, placed, instruction)
+    if ids[: t_inst + 1] != source.ids:
+        got, expected = repr(token_texts(tokenizer, ids[: t_inst + 1])), "the source run's tokens"
+        remedy = "the tokenizer sees what follows: use another, or end the instruction otherwise"
+        raise problem("the instruction's tokens", got, expected, where, remedy)
     if protocol == "paper":
         site = _first_token(offsets, placed) if chat else 0
         filler = _filler(tokenizer, ids if chat else ())
         target = (*ids[:site], filler, *ids[t_inst + 1 :])
-        first = _answer_token(tokenizer, placed.text, ids, answer, query, chat)
-        other = contrast and _answer_token(tokenizer, placed.text, ids, contrast, query, chat)
     else:
-        target, query_offsets = _encode(tokenizer, query, None)
+        target, query_offsets = encode(tokenizer, query, None)
         site = next(i for i, (start, end) in enumerate(query_offsets) if end > start)
-        first = _bare_token(tokenizer, answer, query)
-        other = contrast and _bare_token(tokenizer, contrast, query)
-    contrast_token = None if other is None or other == "" or other == first else int(other)
-    return Sample(query, ids, t_inst, target, site, first, contrast_token)
+
+    def judged(text: str) -> tuple[int, ...]:
+        if protocol == "released":
+            after = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        else:
+            after = tokens_after(tokenizer, placed.text, ids, text, where, chat)
+        return up_to_judged(tokenizer, after, text, where)
+
+    *spaces, first = judged(answer)
+    *others, other = judged(contrast) if contrast else (*spaces, first)
+    return Sample(
+        query=query,
+        instructed=(*ids, *spaces),
+        t_inst=t_inst,
+        target=(*target, *spaces),
+        site=site,
+        answer=first,
+        contrast=other if others == spaces and other != first else None,
+        spaces=len(spaces),
+    )
 
 
 def last_token(
@@ -114,10 +158,10 @@ def last_token(
     """Position, among the tokens of a text (in a chat: of all of it), of its leading part's last.
 
     Raises:
-        ValueError: the part has no token, or a token reaches beyond it.
+        PromptError: the part has no token, or a token reaches beyond it.
     """
     placed = _placed(tokenizer, text, chat)
-    return _part_end(_encode(tokenizer, placed.text, chat)[1], placed, part)
+    return _part_end(encode(tokenizer, placed.text, chat)[1], placed, part)
 
 
 def same_shape(samples: list[Sample]) -> list[list[int]]:
@@ -137,23 +181,6 @@ def _placed(tokenizer: PreTrainedTokenizerBase, text: str, chat: Chat | None) ->
     return framed(tokenizer, chat, text) if chat else Framed(text, 0, 0, len(text))
 
 
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, text: str, chat: Chat | None
-) -> tuple[tuple[int, ...], Offsets]:
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"tokenizer={type(tokenizer).__name__}, but should be a fast one [{text!r}]; "
-            "T_inst is found by character offsets: convert it to a tokenizer.json"
-        )
-    # A chat template writes its special tokens itself, as text.
-    encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=chat is None)
-    ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
-    # A tokenizer that closes every text with EOS would put it between the prompt and its answer.
-    while ids and ids[-1] == tokenizer.eos_token_id and offsets[-1][0] == offsets[-1][1]:
-        ids, offsets = ids[:-1], offsets[:-1]
-    return tuple(ids), offsets
-
-
 def _part_end(offsets: Offsets, placed: Framed, part: str) -> int:
     """Position of the last token of a message's leading part."""
     end = min(placed.start + len(part), placed.stop)
@@ -163,16 +190,17 @@ def _part_end(offsets: Offsets, placed: Framed, part: str) -> int:
 def _last_token(offsets: Offsets, end: int, text: str, *, begin: int) -> int:
     inside = [i for i, (start, stop) in enumerate(offsets) if start < end and stop > begin]
     inside = [i for i in inside if offsets[i][1] > offsets[i][0]]
+    where = cut(repr(text))
     if not inside:
-        raise ValueError(
-            f"T_inst=None, but should be the last token of the instruction [{text!r}]; "
-            "the instruction has no token"
-        )
+        expected, remedy = "the last token of the instruction", "the instruction has no token"
+        raise problem("T_inst", "None", expected, where, remedy)
     if offsets[inside[-1]][1] > end:
-        raise ValueError(
-            f"T_inst={text[slice(*offsets[inside[-1]])]!r}, but should end with the instruction "
-            f"[{text!r}]; end the instruction with a punctuation mark of its own"
+        got, expected = (
+            repr(text[slice(*offsets[inside[-1]])]),
+            "one that ends with the instruction",
         )
+        remedy = "end the instruction with a punctuation mark of its own"
+        raise problem("T_inst", got, expected, where, remedy)
     return inside[-1]
 
 
@@ -181,10 +209,9 @@ def _first_token(offsets: Offsets, placed: Framed) -> int:
     at = next(i for i, (start, stop) in enumerate(offsets) if stop > max(start, placed.begin))
     shared = placed.text[offsets[at][0] : placed.begin]
     if shared.strip():
-        raise ValueError(
-            f"the message's first token={placed.text[slice(*offsets[at])]!r}, but should not hold "
-            f"{shared!r} of the chat template [{placed.text!r}]; use --chat-template never"
-        )
+        got, where = repr(placed.text[slice(*offsets[at])]), cut(repr(placed.text))
+        expected, remedy = f"without {shared!r} of the chat template", "use --chat-template never"
+        raise problem("the message's first token", got, expected, where, remedy)
     return at
 
 
@@ -193,33 +220,6 @@ def _filler(tokenizer: PreTrainedTokenizerBase, held: tuple[int, ...]) -> int:
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     known = [int(token) for token in ids if token is not None]
     if not known:
-        raise ValueError(
-            f"filler=None, but should be BOS, EOS or pad [{type(tokenizer).__name__}]; "
-            "give the tokenizer one of them"
-        )
+        where, remedy = type(tokenizer).__name__, "give the tokenizer one of them"
+        raise problem("filler", "None", "BOS, EOS or pad", where, remedy)
     return next((token for token in known if token not in held), known[0])
-
-
-def _answer_token(
-    tokenizer: PreTrainedTokenizerBase,
-    text: str,
-    ids: tuple[int, ...],
-    answer: str,
-    query: str,
-    chat: Chat | None,
-) -> int:
-    full, _ = _encode(tokenizer, f"{text}{chat.space if chat else ' '}{answer}", chat)
-    if full[: len(ids)] != ids or len(full) == len(ids):
-        raise ValueError(
-            f"answer={answer!r}, but should be tokens after the prompt [sample {query!r}]; "
-            "the tokenizer merges it with the prompt's end: "
-            + ("use --chat-template never" if chat else "end the prompt with punctuation")
-        )
-    return full[len(ids)]
-
-
-def _bare_token(tokenizer: PreTrainedTokenizerBase, answer: str, query: str) -> int:
-    ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    if not ids:
-        raise ValueError(f"answer={answer!r}, but should have a token [sample {query!r}]")
-    return int(ids[0])

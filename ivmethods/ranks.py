@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ivmethods.metrics import require_finite
+
 HIGH_RANK = 100  # high-ranking: the answer's rank is below this (section 6.1)
 _SLICES = 96
 _SLICE_LOGITS = 2**23  # at once; 32 MiB
@@ -22,6 +24,7 @@ def high_ranking(
     vector is let go once every answer has too many larger logits: the decisions are those of the
     whole vocabulary.
 
+    Raises: NotFiniteError, an answer's logit is NaN or infinite: no logit is larger than NaN.
     Source: section 6.1, "paths that result in answer token rank < 100".
     """
     slices = min(_SLICES, max(1, len(unembed) // (4 * below)))
@@ -29,6 +32,7 @@ def high_ranking(
     found = torch.zeros(len(vectors), len(answers), dtype=torch.bool, device=vectors.device)
     for rows in torch.arange(len(vectors), device=vectors.device).split(at_once):
         alive, own = vectors[rows], vectors[rows] @ unembed[answers].T
+        require_finite(own, "logits of single paths", "paths")
         larger = torch.zeros_like(own)
         for start in range(slices):
             logits = alive @ unembed[start::slices].T

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ivmethods.metrics import score
 from ivmethods.model import (
-    inputs,
     kept,
     last_logits,
+    last_logits_outside,
     layer_count,
-    network,
     residual,
     trace,
     with_residual,
@@ -50,8 +49,7 @@ def by_hooks(model: TransformersModel, batch: Batch) -> tuple[Rows, Float[Tensor
     scores = []
     for sample, t in rows:
         with torch.no_grad(), patched(model, t, batch.site, batch.vectors[sample]):
-            row = inputs(model, batch.ids[[sample]])
-            logits = kept(network(model)(**row, use_cache=False).logits[:, -1])
+            logits = kept(last_logits_outside(model, batch.ids[[sample]]))
         scores.append(score(logits, batch.answer[[sample]], batch.contrast[[sample]]))
     return rows, torch.cat(scores, dim=1)
 
@@ -60,19 +58,24 @@ def patched_scores(
     model: TransformersModel,
     ids: Int[Tensor, "row pos"],
     site: int,
-    vectors: Float[Tensor, "row layer d_model"],
+    vectors: Float[Tensor, "row layer d_model"] | None,
     mask: Bool[Tensor, "row layer"],
     answer: Int[Tensor, " row"],
     contrast: Int[Tensor, " row"],
 ) -> Float[Tensor, "metric row"]:
-    """Metrics of rows that are patched at `site` after the blocks marked in `mask`."""
+    """Metrics of rows that are patched at `site` after the blocks marked in `mask`.
+
+    vectors: what is written; None: what each row has there itself.
+    """
     with torch.no_grad(), trace(model, ids):
         for layer, block in enumerate(model.blocks):
             rows = mask[:, layer]
             if rows.any():
                 output = block.output
                 hidden = residual(output).clone()
-                hidden[rows, site] = vectors[rows, layer].to(hidden)
+                own = kept(hidden[rows, site])
+                values = own if vectors is None else vectors[rows, layer]
+                hidden[rows, site] = values.to(hidden)
                 block.output = with_residual(output, hidden)
         scores = save(kept(score(last_logits(model), answer, contrast)))
     return scores
@@ -105,7 +108,8 @@ def patched(
 def _patched(
     model: TransformersModel, batch: Batch, owners: list[int], mask: Bool[Tensor, "row layer"]
 ) -> Float[Tensor, "metric row"]:
-    rows = (batch.ids[owners], batch.site, batch.vectors[owners], mask)
+    vectors = None if batch.writes == "own" else batch.vectors[owners]
+    rows = (batch.ids[owners], batch.site, vectors, mask & (batch.writes != "nothing"))
     return patched_scores(model, *rows, batch.answer[owners], batch.contrast[owners])
 
 

@@ -4,15 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from nnsight import TransformersModel
 from torch import Tensor
 
-from ivmethods.memory import in_pieces
-from ivmethods.metrics import METRICS
-from ivmethods.model import as_ids, layer_count, network
+from ivmethods.memory import in_pieces, row_bytes
+from ivmethods.metrics import METRICS, require_scores
+from ivmethods.model import as_ids, layer_count
 from ivmethods.prompts import Sample, same_shape
 from ivmethods.recording import answers
 
@@ -48,7 +49,8 @@ class Batch:
 
     `vectors` is what is written at `site` after each block, `answer` and `contrast` what is scored.
     The tuples have at most `order` of the first `active` blocks, the first of them in `layers`; the
-    empty tuple is always among them.
+    empty tuple is always among them. `writes`: instead of the vectors, in passes of the same shape,
+    what the sample's own run has at the site in that very pass (`own`), or `nothing`.
     """
 
     ids: Int[Tensor, "sample pos"]
@@ -59,6 +61,7 @@ class Batch:
     layers: range
     order: int
     active: int
+    writes: Literal["vectors", "own", "nothing"] = "vectors"
 
 
 # Runs a batch under its tuples: (sample, tuple) of each row, and each row's metrics.
@@ -92,6 +95,7 @@ def sweep(
     Raises:
         ValueError: not even the tuples of one first layer fit the memory budget.
         MemoryError: not even they fit the memory.
+        NotFiniteError: an effect or a target run's metric is NaN or infinite.
 
     Source: section 5.1.
     """
@@ -135,20 +139,11 @@ def sweep(
     target = scores[:, :, -1]
     effects = scores[:, :, :-1] - target[:, :, None]
     _fill_inert(effects, target, tuples, n_layers - 1, inert)
+    contrast = answers(samples)[1]
+    require_scores(target, contrast, "metrics of the target runs")
+    require_scores(effects, contrast, "effects of patching")
     last = torch.tensor([t[-1] == n_layers - 1 for t in tuples])
     return Sweep(tuples, effects, target, last & bool(inert.all()))
-
-
-def row_bytes(model: TransformersModel, length: int) -> int:
-    """Estimated peak bytes of one row of a forward pass, logits included.
-
-    Counts the residual stream in and out of a block with its copies (8), the widest MLP activations
-    (3), and float32 logits with the comparisons of the rank (3).
-    """
-    config, size = model.config.get_text_config(), network(model).dtype.itemsize
-    hidden = int(config.hidden_size)
-    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    return size * length * (8 * hidden + 3 * inner) + 4 * 3 * int(config.vocab_size)
 
 
 def _rows_within(memory_budget: int, cost: int, counts: list[int], order: int) -> int:

@@ -15,10 +15,11 @@ install_import_hook("ivmethods", "beartype.beartype")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """A cache of the session's own, instead of the developer's."""
+    """A cache and state of the session's own, instead of the developer's."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder
 
 

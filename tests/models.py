@@ -5,7 +5,16 @@ from typing import Any, ClassVar
 
 import torch
 from nnsight import TransformersModel
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -192,6 +201,60 @@ def text_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", **bos
     )
+
+
+@functools.cache
+def spacing_tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of single characters, whose words begin with a space of their own.
+
+    But for " small", which is a token. `digits`: of bytes, as Llama 3's, the spaces with a width;
+    `trimmed`: without. `fallback`: of characters, bytes where it knows none, as Llama 2's.
+    `suffix`: the same, and it ends every text with a space. `closing`: of known characters, in
+    [CLS] and [SEP].
+    """
+    names = ["<pad>", "<s>", "</s>", "<unk>", "[CLS]", "[SEP]"]
+    letters = "abcdefghijklmnopqrstuvwxyzAGINOT0123456789.,:'"
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    start = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    space = "\u0120" if kind in ("digits", "trimmed") else "\u2581"
+    if kind in ("digits", "trimmed"):
+        known = [*pre_tokenizers.ByteLevel.alphabet()]
+    else:
+        known = [f"<0x{byte:02X}>" for byte in range(256)] * (kind != "closing")
+        known += [*letters, *(f"##{letter}" for letter in letters), "\u6f22", space]
+    parts = [space + "small"[:end] for end in range(1, 6)]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*names, *known, *parts]))}
+    merges = [(space + "small"[:end], "small"[end]) for end in range(5)]
+    if kind == "closing":
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 4), ("[SEP]", 5)]
+        )
+        special = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "<pad>"}
+    elif kind in ("digits", "trimmed"):
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+        words = Regex(r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(words, "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        tokenizer.decoder = decoders.ByteLevel()
+        trim = processors.ByteLevel(trim_offsets=kind == "trimmed")
+        tokenizer.post_processor = processors.Sequence([trim, start])
+    else:
+        tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+        steps = [normalizers.Prepend(space), normalizers.Replace(" ", space)]
+        steps += [normalizers.Replace(Regex("$"), space)] * (kind == "suffix")
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
+        tokenizer.post_processor = start
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **special)
 
 
 class ToyConfig(PretrainedConfig):

@@ -3,9 +3,15 @@
 import base64
 import re
 import zlib
+from types import SimpleNamespace
 
 from tests.models import random_model, text_tokenizer
 
+# Of a bench, where no run of pytest gives them.
+OPTIONS = SimpleNamespace(
+    **{"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": None},
+    **{"remote": False, "elsewhere": False, "chat_template": "never", "system_prompt": None},
+)
 TASKS = """
 [adj_comp]
 file = "words.csv"
@@ -62,3 +68,8 @@ def shown(path):
 def printed(result):
     """All that a run of pytest printed."""
     return "\n".join(result.outlines + result.errlines)
+
+
+def has_traceback(result):
+    """Whether a run of pytest printed where in our own code something was raised."""
+    return "ivfixtures" in printed(result).replace("ivfixtures.plugin", "")

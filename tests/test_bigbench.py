@@ -20,7 +20,7 @@ from ivfixtures.bigbench_forms import FORMS, NUMBERS
 from ivfixtures.options import _tasks
 from ivfixtures.tasks import Item, Task, TaskError
 from ivmethods.prompts import tokenize_sample
-from tests.models import random_model, text_tokenizer
+from tests.models import random_model, spacing_tokenizer, text_tokenizer
 from tests.suite import shown
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -204,7 +204,9 @@ def test_samples_have_the_other_option_as_contrast_and_the_bare_query_when_relea
             for protocol in ("paper", "released")
         )
         assert tokenizer.decode([paper.instructed[paper.t_inst]]) == task.instruction[-1]
-        assert tokenizer.decode(paper.target[1:]) == f" {item.query} Answer:"
+        # Y and N, but not A, B and digits, are tokens together with their space here.
+        space = " " * paper.spaces
+        assert tokenizer.decode(paper.target[1:]) == f" {item.query} Answer:{space}"
         assert tokenizer.decode(released.target) == item.query
         assert (released.contrast is None) == (not item.contrast_answers)
         if item.contrast_answers:
@@ -467,7 +469,8 @@ def test_a_cell_has_the_notes_of_its_task_and_the_command_that_repeats_it(judge,
     (cell,) = read_evidence(pytester.path / "reports" / "evidence.json").cells
     assert cell.task == "implicatures"
     assert cell.notes[0] == "bb/implicatures.json: 1 repeated examples are counted once"
-    assert cell.notes[1].startswith("4 samples are not in logit_diff")  # ` Y` and ` N`: spaces
+    assert cell.notes[1].startswith("4 answers begin with a token of white space alone")
+    assert not any("logit_diff" in note for note in cell.notes)
     assert f"--bigbench {folder}" in cell.command
     html = shown(pytester.path / "reports" / "claims.html")
     assert "&lt;u&gt;0&lt;/u&gt;" in html
@@ -502,6 +505,21 @@ def test_the_samples_load_whole_but_for_a_statement_that_is_cut_short(samples):
         assert 190 <= len(task.rephrasings) <= 200
         assert all(map(task.is_valid, (a for i in task.items for a in i.answers)))
         assert all(i.query.isprintable() and "  " not in i.query for i in task.items)
+
+
+def test_the_samples_counts_are_judged_on_their_digit(samples):
+    tokenizer, task = spacing_tokenizer("digits"), samples["object_counting"]
+    for item in task.items:
+        sample = tokenize_sample(
+            tokenizer,
+            query=item.query,
+            instruction=task.instruction,
+            prompt=task.prompt_for(item),
+            answer=item.answers[0],
+            contrast=None,
+        )
+        assert tokenizer.decode([sample.answer]) == item.answers[0][0]
+        assert tokenizer.decode(sample.target).endswith("Answer: ")
 
 
 def test_the_samples_labels_are_those_of_the_files(samples):

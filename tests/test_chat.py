@@ -3,7 +3,11 @@
 import copy
 import functools
 import shlex
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,11 +22,13 @@ from ivfixtures.bench import Bench
 from ivfixtures.checkpoints import resolve
 from ivfixtures.material import Material
 from ivfixtures.tasks import load_tasks
+from ivmethods import chat
 from ivmethods.chat import chat_of, framed, template_of
+from ivmethods.errors import PromptError
 from ivmethods.prompts import last_token, token_texts, tokenize_sample, tokenize_source
 from ivmethods.recording import record
 from tests.models import text_tokenizer
-from tests.suite import printed, saved
+from tests.suite import has_traceback, printed, saved
 
 TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
 SYSTEMS = (
@@ -197,7 +203,7 @@ def test_a_filler_that_every_chat_holds_is_taken_all_the_same():
 @every_template
 @every_kind
 @few
-@given(answer=words)
+@given(answer=st.text("abegilmnorst", min_size=1, max_size=9))  # that all tokenizers know
 def test_the_answer_is_tokenized_where_the_template_writes_answers(name, kind, answer):
     tokenizer = chatting(kind, name)
     sample = tokenized(tokenizer, answer=answer, contrast=None)
@@ -247,7 +253,7 @@ def test_released_runs_know_no_chat():
 
 def test_a_first_token_shared_with_the_template_is_refused():
     tokenizer = chatting("byte", PLAIN.replace("'person:'", "'person: adjectiv'"))
-    with pytest.raises(ValueError, match=r"token=' adjective', but should not hold ' adjectiv'"):
+    with pytest.raises(ValueError, match=r"token=.*adjective'.*without ' adjectiv'"):
         tokenized(tokenizer, instruction="e.")
 
 
@@ -328,6 +334,9 @@ def test_of_several_templates_the_default_one_is_taken():
     tokenizer.chat_template = {"rag": CHATML, "tool_use": LLAMA}
     with pytest.raises(ValueError, match=r"templates=rag, tool_use, but should be one called"):
         template_of(tokenizer)
+    tokenizer.chat_template = {"default": [CHATML]}
+    with pytest.raises(ValueError, match=r"template=\[.*, but should be text"):
+        template_of(tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -359,6 +368,10 @@ def test_of_several_templates_the_default_one_is_taken():
         ),
         (CHATML.replace("assistant\n'", "robot\n'"), None, r"generation prompt=.*robot"),
         (CHATML.replace("assistant\n'", "assistant\nSure.'"), None, r"generation prompt=.*Sure"),
+        (5, None, r"template=5, but should be text"),
+        ("{{ raise_exception('\x1b[2J') }}", None, r"rendering=TemplateError: \\x1b\[2J, but"),
+        ("{{ '\\ud800' }}", None, r"rendering=UnicodeEncodeError: "),
+        ("\ud800", None, r"rendering=UnicodeEncodeError: "),
         (None, None, r"template=None, but should be in the tokenizer's files"),
     ],
 )
@@ -366,7 +379,25 @@ def test_a_template_that_cannot_be_used_is_one_line(template, system, line):
     with pytest.raises(ValueError, match=line) as raised:
         chat_of(chatting("byte", template), system=system)
     assert "--chat-template never" in str(raised.value)
-    assert "\n" not in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_a_template_that_never_ends_is_one_line(monkeypatch):
+    monkeypatch.setattr(chat, "RENDERING_SECONDS", 0.1)
+    usual = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    try:
+        with pytest.raises(PromptError, match=r"rendering=TimeoutError: over 0\.1 seconds, but"):
+            chat_of(chatting("byte", CHATML + endless))
+        assert signal.getsignal(signal.SIGALRM) is signal.SIG_IGN
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+
+
+def test_templates_render_outside_the_main_thread_too():
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(chat_of, chatting("byte", CHATML)).result().before
 
 
 def test_a_template_that_changes_with_the_message_is_refused():
@@ -497,7 +528,10 @@ def test_each_mode_judges_the_prompts_that_it_names(judged):
         bars = next(figure.data for figure in cell.figures if figure.kind == "positions")
         assert "".join(bars["tokens"]) == INSTRUCTION
         assert bars["t_inst"] == len(bars["tokens"]) - 1
-        marks = cell.prompts[0].marks
+        prompt = cell.prompts[0]
+        marks = prompt.marks
+        assert prompt.answer.startswith(prompt.token.strip())
+        assert prompt.token.strip()
         assert [marks[at] for at in sorted(marks, key=int)] == ["T_inst", "T_last"]
     assert prompts["never"].startswith(INSTRUCTION)
     assert prompts["auto"].startswith(
@@ -538,6 +572,22 @@ def test_a_system_prompt_without_chats_is_refused_before_anything_is_loaded(judg
 
 
 def test_always_without_a_template_is_an_error_of_one_line(judge, pytester):
-    judge("--chat-template", "always", "-k", "adj_ant and localization")
+    result = judge("--chat-template", "always", "-k", "adj_ant and localization")
+    assert not has_traceback(result)
     (error,) = read_evidence(pytester.path / "reports" / "evidence.json").errors
     assert "template=None, but should be in the tokenizer's files" in error.message
+
+
+def test_what_a_template_says_reaches_no_terminal_as_it_is(pytester, folder, tasks):
+    copied = Path(shutil.copytree(folder, pytester.path / "hostile"))
+    (copied / "chat_template.jinja").write_text("{{ raise_exception('\x1b[2JAll is well') }}")
+    result = pytester.runpytest_inprocess(
+        *("--pyargs", "claims.test_behaviour", "--checkpoint", str(copied), "-k", "adj_ant"),
+        *("--tasks", str(tasks), "--samples", "4", "-p", "no:cacheprovider"),
+    )
+    (error,) = read_evidence(pytester.path / "reports" / "evidence.json").errors
+    assert "hostile: rendering=TemplateError: \\x1b[2JAll is well, but" in error.message
+    assert len(error.message.splitlines()) == 1
+    assert "\x1b[2J" not in printed(result)
+    assert "Traceback" not in printed(result)
+    assert "ivmethods" not in printed(result)

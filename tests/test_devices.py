@@ -22,6 +22,7 @@ from tests.models import number_tokenizer, random_model, random_samples, random_
 from tests.pretended_devices import PretendedDevices
 
 BUDGET = 2**28
+DECODING = {"new_tokens": 4, "stops": [2], "memory_budget": 2**30}
 SAMPLES = random_samples([(4, 0), (3, 1)])
 SOURCES = [Source("a", (1, 2, 3), 2, 0), Source("b", (3, 2, 1), 1, 0)]
 RUNNERS = (fan_out, batched, by_hooks)
@@ -57,9 +58,11 @@ def traced(model, *, max_paths):
 
 MEASURED = {
     "record": lambda model: record(model, (1, 2, 3, 4), positions=[1, 2]),
-    "record sites": lambda model: record_sites(model, SAMPLES),
-    "record sources": lambda model: record_sources(model, SOURCES),
-    "runs": lambda model: run_scores(model, SAMPLES, [s.target for s in SAMPLES]),
+    "record sites": lambda model: record_sites(model, SAMPLES, memory_budget=BUDGET),
+    "record sources": lambda model: record_sources(model, SOURCES, memory_budget=BUDGET),
+    "runs": lambda model: run_scores(
+        model, SAMPLES, [s.target for s in SAMPLES], memory_budget=BUDGET
+    ),
     "controls": controlled,
     "checks": lambda model: torch.tensor(check(model, SAMPLES, memory_budget=BUDGET).no_op),
     "paths": lambda model: traced(model, max_paths=10_000),
@@ -83,11 +86,11 @@ def test_a_model_on_an_accelerator_is_measured_as_on_the_cpu(name, layout):
 
 def test_answers_are_the_same_there():
     model = wrapped("llama", 3)
-    expected = greedy_answers(model, SAMPLES)
+    expected = greedy_answers(model, SAMPLES, **DECODING)
     devices = PretendedDevices()
     devices.place(network(model), "cuda:0")
     with devices:
-        assert greedy_answers(model, SAMPLES) == expected
+        assert greedy_answers(model, SAMPLES, **DECODING) == expected
 
 
 @pytest.fixture

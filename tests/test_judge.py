@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import threading
 import time
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ from ivfixtures.behaviour_exhibits import judged_answers
 from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
 from ivfixtures.judge import judge_prompt, judged, read_decision
 from ivfixtures.tasks import load_tasks
-from tests.suite import shown
+from tests.suite import has_traceback, shown
 
 SECRET = "sk-do-not-tell"
 YES = {"choices": [{"message": {"content": "yes"}}]}
@@ -192,6 +192,77 @@ def test_an_answer_is_judged_once_by_a_host_and_a_model(stub, ask, tmp_path):
     stored = "".join(path.read_text("latin-1") for path in (tmp_path / "store").iterdir())
     assert SECRET not in stored
     assert "127.0.0.1" in stored
+
+
+DOUBLED = json.dumps(json.dumps({"k": SECRET.replace("s", "\\u0073")}))
+ECHOES = {
+    "as it is": SECRET,
+    "in capitals": SECRET.upper(),
+    "JSON": "".join(f"\\u{ord(c):04x}" for c in SECRET),
+    "JSON in part": SECRET.replace("o", "\\u006f"),
+    "JSON twice": DOUBLED,
+    "needless escapes": SECRET.replace("-", "\\-"),
+    "URL": "".join(f"%{ord(c):02X}" for c in SECRET),
+    "URL in part": SECRET.replace("-", "%2d"),
+    "URL twice": SECRET.replace("-", "%252d"),
+    "HTML": SECRET.replace("-", "&#45;"),
+    "Python": SECRET.replace("-", r"\x2d"),
+    "base64": b64encode(SECRET.encode()).decode(),
+    "base64 of the header": b64encode(f"Bearer {SECRET}".encode()).decode(),
+    "base64 glued": f"key{b64encode(SECRET.encode()).decode()}",
+    "base64 in JSON": json.dumps(b64encode(SECRET.encode()).decode()).replace("a", "\\u0061"),
+    "hex": SECRET.encode().hex(),
+    "with spaces": " ".join(SECRET),
+    "in lines": "\n".join([SECRET[:7], SECRET[7:]]),
+    "cut": SECRET[: len(SECRET) - 2],
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+def test_a_key_that_comes_back_is_neither_told_nor_kept(stub, ask, tmp_path, echo):
+    for status in (200, 401):
+        stub.replies = [(status, {}, f'{{"message": "your key: {echo}"}}'.encode())]
+        with pytest.raises(JudgeError) as raised:
+            ask(str(status))
+        told = str(raised.value)
+        assert echo not in told
+        assert SECRET not in told
+        assert KEY in told
+    stub.replies = [says(f"yes: {echo}"), says(f"no, {echo}")]
+    assert [ask("a").valid, ask("b").valid] == [True, False]
+    kept = "".join(path.read_text("latin-1") for path in (tmp_path / "store").iterdir())
+    for text in (kept, ask("a").reply, ask("b").reply):
+        assert echo not in text
+        assert json.dumps(echo)[1:-1] not in text
+        assert SECRET not in text
+
+
+def test_a_reply_that_an_earlier_version_stored_is_told_without_the_key(ask, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("ivfixtures.judge._kept", lambda reply: f"yes {SECRET}")
+        ask()
+    assert ask().reply == f"yes ${KEY}"
+
+
+def test_what_is_kept_of_a_reply_is_short_and_without_thoughts(stub, ask):
+    stub.replies = [says(f"<think>{'no ' * 1000}</think>\n Yes, it \n is. {'x' * 1000}")]
+    assert ask().reply == f"Yes, it is. {'x' * 185}..."
+
+
+@pytest.mark.parametrize("key", ["", "no", "EMPTY"])
+def test_a_key_that_is_a_word_decides_nothing(ask, monkeypatch, key):
+    monkeypatch.setenv(KEY, key)
+    assert ask().valid
+    assert ask().reply == "yes"
+
+
+@pytest.mark.parametrize("text", [" ", "<think>", "</think>", "<think></think>", "\\", "%25", "-"])
+def test_long_replies_are_read_in_time(ask, stub, text):
+    stub.replies = [says((text * 2**20)[: 2**19])]
+    start = time.monotonic()
+    with pytest.raises(JudgeError):
+        ask()
+    assert time.monotonic() - start < 20
 
 
 def ask_fresh(stub, tmp_path, model, reply, *, path="/v1"):
@@ -393,13 +464,13 @@ def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(
     claim, pytester, stub
 ):
     stub.replies = [says("yes"), says("yes"), (500, {}, b"gone")]
-    claim().assert_outcomes(failed=1, deselected=3)
+    result = claim()
+    result.assert_outcomes(failed=1, deselected=3)
+    assert not has_traceback(result)
     found = evidence(pytester)
     assert not found.cells
     (error,) = found.errors
-    assert re.search(
-        r"JudgeError: response=HTTP 500 gone, but should be HTTP 200 \[", error.message
-    )
+    assert "response=HTTP 500 gone, but should be HTTP 200 [" in error.message
     assert "\n" not in error.message
     asked = len(stub.requests)
     stub.replies = [says("yes")]

@@ -21,6 +21,7 @@ from ivmethods.linear_maps import (
     propagate,
     read_out,
 )
+from ivmethods.metrics import NotFiniteError
 from ivmethods.model import wrap
 from tests.models import (
     LINEAR_LAYOUTS,
@@ -315,10 +316,11 @@ def test_an_mlp_input_of_exactly_zero_keeps_its_gate_finite():
     assert completeness(form) < EXACT
 
 
-def test_completeness_of_a_broken_form_is_not_a_number():
+def test_completeness_of_a_broken_form_is_refused():
     form = form_of("olmo2", (5, 9))
     embedding = torch.full_like(form.embedding, torch.nan)
-    assert not completeness(replace(form, embedding=embedding)) <= ENOUGH
+    with pytest.raises(NotFiniteError, match=r"^completeness of the linear form=NaN"):
+        completeness(replace(form, embedding=embedding))
 
 
 @pytest.mark.parametrize(("layout", "usual"), [("gpt2", "sdpa"), ("gemma2", "eager")])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ivmethods import controls, memory
 from ivmethods.controls import effects_of
 from ivmethods.fan_out import fan_out
-from ivmethods.memory import free_bytes, in_pieces
+from ivmethods.memory import free_bytes, in_pieces, row_bytes
 from ivmethods.model import network
-from ivmethods.sweep import row_bytes, sweep
+from ivmethods.sweep import sweep
 from tests.models import random_samples, random_vectors, wrapped
 
 AMPLE = 2**28

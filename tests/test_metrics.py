@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ivmethods.metrics import METRICS, score
+from ivmethods.metrics import METRICS, NotFiniteError, require_scores, score
 
 # Few values, so that ties are common.
 logit_rows = hnp.arrays(np.float32, (4, 9), elements=st.sampled_from([-2.0, -0.5, 0.0, 1.0, 3.0]))
@@ -51,3 +52,34 @@ def test_the_released_rr_is_minus_one_beyond_rank_1000_only():
 def test_half_precision_logits_are_scored_in_float32():
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
     assert score(logits, torch.tensor([1]), torch.tensor([0])).dtype == torch.float32
+
+
+@given(
+    logits=hnp.arrays(
+        np.float32,
+        (4, 9),
+        elements=st.sampled_from([-np.inf, -2.0, 0.0, 0.0, 1.0, 1.0, 3.0, np.inf, np.nan]),
+    )
+)
+def test_a_row_without_a_ranking_has_no_metric_and_masked_tokens_do_not_matter(logits):
+    answer, contrast = 0, 8
+    found = scored(logits, [answer] * 4, [contrast] * 4)
+    for row, values in enumerate(logits):
+        own = values[answer]
+        if np.isnan(values).any() or (values == np.inf).any() or own == -np.inf:
+            assert all(np.isnan(found[name][row]) for name in METRICS)
+            continue
+        assert found["rr"][row] == np.float32(1 / (1 + (values > own).sum()))
+        assert np.isfinite([found[name][row] for name in METRICS if name != "logit_diff"]).all()
+        assert np.isfinite(found["logit_diff"][row]) == (values[contrast] != -np.inf)
+
+
+def test_scores_that_are_not_finite_are_refused_but_for_a_contrast_that_is_not_there():
+    scores, contrast = torch.zeros(len(METRICS), 3, 2), torch.tensor([4, -1, 4])
+    scores[METRICS.index("logit_diff"), 1] = torch.nan
+    require_scores(scores, contrast, "effects")
+    for metric, sample in ((0, 1), (METRICS.index("logit_diff"), 0)):
+        broken = scores.clone()
+        broken[metric, sample, 1] = torch.inf
+        with pytest.raises(NotFiniteError, match=r"^effects=NaN or infinite in 1 of 3 samples"):
+            require_scores(broken, contrast, "effects")

@@ -20,7 +20,7 @@ from ivmethods.bootstrap import bootstrap
 from ivmethods.relative_lead import relative_leads
 from ivmethods.statistics import sign_flip_p
 from ivmethods.sweep import layer_tuples
-from tests.test_decision_rules import LEVEL, ON_THRESHOLD, PAPER, RUNS, halves
+from tests.test_decision_rules import LEVEL, ON_THRESHOLD, RUNS, halves
 
 FAR = 0.8
 
@@ -520,19 +520,3 @@ def test_the_discovery_half_of_activities_has_no_say():
     assert before.criteria[0].n == 50
     cell["activity"][cell["is_discovery"]] = 7
     assert judge_layers(cell) == before
-
-
-# --------------------------------------------------------------------------------------------- all
-
-
-@pytest.mark.parametrize("claim", [dominance.CLAIM, head_sharing.CLAIM, active_layers.CLAIM])
-def test_claims_quote_the_paper_word_for_word(claim):
-    if not PAPER.is_file():
-        pytest.skip("the paper's text is not here")
-    text = " ".join(PAPER.read_text(encoding="utf-8").split())
-    # The text has each formula twice, as it is read and as it is typeset.
-    assert claim.quote in text.replace(r"Tinst{T}_{\text{inst}}", "T_inst")
-    assert claim.section == "6.1"
-    for value in claim.thresholds.values():
-        shown = f"{value:.0%}" in claim.rule or f"{value:g}" in claim.rule
-        assert shown or f"{value:g}" in claim.estimand

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ivmethods.memory import row_bytes
 from ivmethods.model import network
 from ivmethods.probes import (
     OneAgainstRest,
@@ -24,7 +25,7 @@ from ivmethods.probes import (
     word_counts,
 )
 from ivmethods.prompts import Source
-from ivmethods.recording import ROWS_AT_ONCE, record, record_sources
+from ivmethods.recording import record, record_sources
 from ivmethods.separability import (
     dimensions,
     lda_plane,
@@ -35,6 +36,9 @@ from ivmethods.statistics import clopper_pearson
 from tests.models import LAYOUTS, VOCAB, wrapped
 
 # ------------------------------------------------------------------------------------ recording
+
+
+AMPLE = 2**28
 
 
 def random_sources(count, seed=0):
@@ -51,7 +55,7 @@ def random_sources(count, seed=0):
 def test_sources_recorded_together_are_those_recorded_alone(layout):
     model, sources = wrapped(layout, 3), random_sources(11)
     done = []
-    streams = record_sources(model, sources, progress=done.append)
+    streams = record_sources(model, sources, progress=done.append, memory_budget=AMPLE)
     assert streams.shape[:2] == (4, 11)
     assert done[-1] == 11
     for i, source in enumerate(sources):
@@ -59,11 +63,11 @@ def test_sources_recorded_together_are_those_recorded_alone(layout):
         torch.testing.assert_close(streams[1:, i], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_more_sources_than_rows_at_once_keep_their_order():
-    model, sources = wrapped("llama", 1), random_sources(4 * ROWS_AT_ONCE + 8)
-    together = record_sources(model, sources)
-    some = [0, 4 * ROWS_AT_ONCE + 1, 7, 4 * ROWS_AT_ONCE]
-    few = record_sources(model, [sources[i] for i in some])
+def test_more_sources_than_the_budget_has_room_for_keep_their_order():
+    model, sources = wrapped("llama", 1), random_sources(40)
+    together = record_sources(model, sources, memory_budget=3 * row_bytes(model, 5))
+    some = [0, 33, 7, 32]
+    few = record_sources(model, [sources[i] for i in some], memory_budget=AMPLE)
     torch.testing.assert_close(together[:, some], few, rtol=1e-4, atol=1e-5)
 
 
@@ -71,7 +75,9 @@ def test_the_layer_0_input_is_the_embedding_of_the_token_alone():
     model, sources = wrapped("olmo2", 2), random_sources(8)
     embedding = network(model).get_input_embeddings()
     expected = [embedding.weight[source.ids[source.position]] for source in sources]
-    torch.testing.assert_close(record_sources(model, sources)[0], torch.stack(expected))
+    torch.testing.assert_close(
+        record_sources(model, sources, memory_budget=AMPLE)[0], torch.stack(expected)
+    )
 
 
 # ---------------------------------------------------------------------------------------- folds

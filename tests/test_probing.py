@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from ivevidence import read_evidence
 from ivfixtures import probing
-from ivfixtures.probing import FOLDS, MOST_REPHRASINGS, rephrasings
-from ivfixtures.tasks import MIN_REPHRASINGS, load_tasks
+from ivfixtures.probing import MOST_REPHRASINGS, rephrasings
+from ivfixtures.tasks import load_tasks
 
 CLAIM = "linear_separability"
 WORDS = ("Say", "State", "Print", "Name", "Give")
@@ -165,7 +165,3 @@ def test_fits_have_one_thread_whatever_the_process_has(monkeypatch):
         after = {pool["num_threads"] for pool in threadpool_info()}
     assert set(seen) == {1}
     assert after == {2}
-
-
-def test_the_fewest_rephrasings_are_two_a_fold():
-    assert MIN_REPHRASINGS == 2 * FOLDS

@@ -1,9 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ivfixtures.material import Material
+from ivfixtures.tasks import Item
+from ivmethods.errors import PromptError
 from ivmethods.prompts import token_texts, tokenize_sample, tokenize_source
-from tests.models import text_tokenizer
+from tests.models import spacing_tokenizer, text_tokenizer
 
 KINDS = ("byte", "byte_bos", "byte_eos", "metaspace", "no_bos")
 INSTRUCTION = "Given an adjective, state its antonym."
@@ -80,7 +85,9 @@ def test_any_final_punctuation_will_do(ending):
 
 
 def test_an_instruction_that_merges_with_the_prompt_is_refused():
-    with pytest.raises(ValueError, match=r"T_inst=.*but should end with the instruction.*end the"):
+    with pytest.raises(
+        ValueError, match=r"T_inst=.*but should be one that ends with the instruction.*end the"
+    ):
         tokenize_merged()
 
 
@@ -108,3 +115,93 @@ def test_token_texts_join_to_the_prompt(query):
     sample = tokenized("byte", query=query)
     text = f"{INSTRUCTION} Adjective: {query}. Answer:"
     assert "".join(token_texts(tokenizer, sample.instructed)) == text
+
+
+# ------------------------------------------------------------------ answers that begin with a space
+
+
+def spaced(kind, answer="5", contrast=None, query="big", **options):
+    given = {"instruction": "Give it.", "prompt": f"A: {query}. A:"}
+    return tokenize_sample(
+        spacing_tokenizer(kind), query=query, answer=answer, contrast=contrast, **given | options
+    )
+
+
+@pytest.mark.parametrize("protocol", ["paper", "released"])
+@pytest.mark.parametrize("kind", ["digits", "trimmed", "fallback"])
+@given(
+    answer=st.text("ab57\u6f22\u5b57\U0001f98a\u00e9", min_size=1, max_size=5) | st.just("small"),
+    query=st.text("ab 57\u6f22\U0001f98a.", max_size=6).map(lambda text: f"{text}x".strip()),
+)
+def test_what_is_judged_is_never_white_space(kind, protocol, answer, query):
+    tokenizer = spacing_tokenizer(kind)
+    sample = spaced(kind, answer, query=query, protocol=protocol)
+    assert tokenizer.decode([sample.answer]).strip()
+    spaces = sample.instructed[len(sample.prompt) :]
+    assert sample.target[len(sample.target) - len(spaces) :] == spaces
+    assert len(spaces) == sample.spaces
+    assert not tokenizer.decode(spaces).strip()
+    text = f"Give it. A: {query}. A:"
+    assert sample.prompt == tuple(tokenizer(text)["input_ids"])
+    if protocol == "paper":
+        # What runs, and what is judged after it, is how the whole text begins.
+        whole = tokenizer(f"{text} {answer}")["input_ids"]
+        assert (*sample.instructed, sample.answer) == tuple(whole[: len(sample.instructed) + 1])
+        assert sample.target[1:] == sample.instructed[sample.t_inst + 1 :]
+        assert (sample.spaces == 0) == (answer == "small")
+    else:
+        assert sample.target == (*tokenizer(query)["input_ids"], *spaces)
+        bare = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        assert (*spaces, sample.answer) == tuple(bare[: len(spaces) + 1])
+
+
+@pytest.mark.parametrize("kind", ["digits", "trimmed", "fallback"])
+def test_a_contrast_competes_after_the_same_white_space_only(kind):
+    known = spacing_tokenizer(kind).convert_tokens_to_ids
+    assert spaced(kind, "5", "7").contrast == known("7")
+    assert spaced(kind, "5", "small").contrast is None
+    assert spaced(kind, "small", "5").contrast is None
+    assert spaced(kind, "5", "55").contrast is None
+
+
+def test_a_tokenizer_that_closes_every_text_is_no_obstacle():
+    tokenizer, sample = spacing_tokenizer("closing"), spaced("closing", "tin", "bat")
+    assert token_texts(tokenizer, sample.instructed)[-1] == ":"
+    assert token_texts(tokenizer, (sample.answer, sample.contrast)) == ("t", "b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "line"),
+    [
+        ("digits", {"answer": "a</s>"}, r"special token='</s>', but should be in no .*sample 'b"),
+        ("digits", {"contrast": "<s>a"}, r"special token='<s>'"),
+        ("fallback", {"query": "<pad>"}, r"special token='<pad>'"),
+        ("digits", {"instruction": "<s> Give it."}, r"special token='<s>'.*Give it\."),
+        ("closing", {"answer": "\u00fc"}, r"answer='\u00fc', but should be a text with a token of"),
+        ("suffix", {}, r"the instruction's tokens=.*, but should be the source run's tokens"),
+    ],
+)
+def test_texts_that_tokens_cannot_stand_for_are_refused(kind, changed, line):
+    with pytest.raises(PromptError, match=line):
+        spaced(kind, **changed)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (("small", "small"), ()),
+        (("small", "tin"), ("1 answers begin with a token of white space alone",)),
+        (("55", "5"), ("2 answers begin with a token", "all answers begin with the same token")),
+    ],
+)
+def test_a_reader_is_told_of_white_space_and_of_tokens_that_answers_share(labels, said):
+    samples = [spaced("fallback", label) for label in labels]
+    told = Material._token_notes(
+        SimpleNamespace(
+            samples=lambda: samples,
+            items=tuple(Item("", (label,)) for label in labels),
+            tokenizer=spacing_tokenizer("fallback"),
+        )
+    )
+    assert len(told) == len(said)
+    assert all(map(str.startswith, told, said))

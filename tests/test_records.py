@@ -22,7 +22,7 @@ from ivevidence import (
 )
 from ivevidence import evidence as evidence_file
 from ivevidence.records import VERDICTS
-from tests.evidence_examples import CLAIMS, ERRORS, RUN, example_cell, example_cells
+from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
 
 texts = st.text(max_size=8)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -271,8 +271,3 @@ def test_a_failed_write_leaves_the_old_file(written, monkeypatch):
 
 def _full_disk(*_):
     raise OSError(28, "No space left on device")
-
-
-def test_claims_of_other_papers_need_no_change():
-    claim = replace(CLAIMS[0], paper="Another paper", thresholds={})
-    assert Claim.from_json(claim.to_json()) == claim

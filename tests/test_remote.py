@@ -29,6 +29,7 @@ from tests.ndif import FOLDER, HUB_ID
 from tests.suite import printed
 
 AMPLE = 2**28
+DECODING = {"new_tokens": 4, "stops": [2], "memory_budget": 2**30}
 DEFAULTS = {"device": "cpu", "dtype": "float32"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -38,9 +39,11 @@ def everything(model, samples, vectors):
     sources = [Source("", sample.instructed, 1, 0) for sample in samples]
     found = {
         "record": record(model, samples[0].instructed, positions=[0, 2]),
-        "sources": record_sources(model, sources),
-        "sites": record_sites(model, samples),
-        "scores": run_scores(model, samples, [sample.target for sample in samples]),
+        "sources": record_sources(model, sources, memory_budget=AMPLE),
+        "sites": record_sites(model, samples, memory_budget=AMPLE),
+        "scores": run_scores(
+            model, samples, [sample.target for sample in samples], memory_budget=AMPLE
+        ),
         "controls": effects_of(model, samples, vectors[:3], (0, 2), memory_budget=2**20),
     }
     for name, runner in RUNNERS.items():
@@ -61,7 +64,7 @@ def test_a_simulated_remote_run_gives_the_numbers_of_a_run_here():
     samples = random_samples([(5, 0), (5, 0), (6, 1), (4, 3)])
     vectors = random_vectors(4, 3)
     assert_alike(everything(here, samples, vectors), everything(there, samples, vectors))
-    assert greedy_answers(here, samples) == greedy_answers(there, samples)
+    assert greedy_answers(here, samples, **DECODING) == greedy_answers(there, samples, **DECODING)
 
 
 def test_so_it_does_on_an_embedded_checkpoint():
@@ -79,9 +82,9 @@ def test_so_it_does_on_an_embedded_checkpoint():
     ]
     here = wrap(found.model, found.tokenizer)
     there = wrap(found.model, found.tokenizer, remote="local")
-    vectors = record_sites(here, samples[::-1])
+    vectors = record_sites(here, samples[::-1], memory_budget=AMPLE)
     assert_alike(everything(here, samples, vectors), everything(there, samples, vectors))
-    assert greedy_answers(here, samples) == greedy_answers(there, samples)
+    assert greedy_answers(here, samples, **DECODING) == greedy_answers(there, samples, **DECODING)
 
 
 def test_checks_say_what_remote_runs_were_compared_with():

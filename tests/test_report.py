@@ -439,7 +439,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
         decision=Decision("refuted", a, criteria),
         tables=(Table(b, (c,), ((d,),), e + "-"),),
         controls=(Table(f, (a,), ((b,),)),),
-        prompts=(Prompt(c, (d, e), {0: f}, a, b),),
+        prompts=(Prompt(c, (d, e), {0: f}, a, b, f),),
         notes=(c,),
         measurements={d: e},
         samples=(a,),

@@ -5,7 +5,6 @@ bounds here are sums of exact ones, so that a world on a threshold stays below 5
 """
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from claims import test_linear_separability as separability
 from ivfixtures.probing import FOLDS
 from ivmethods.probes import OneAgainstRest, grouped_folds, one_against_rest, probe
 
-PAPER = Path(__file__).parents[2] / "shared" / "paper" / "paper.txt"
 RUNS = 200
 LEVEL = 0.05
 PER_TASK = 200
@@ -154,15 +152,3 @@ def test_one_instruction_in_fifty_in_the_wrong_cluster_is_on_the_threshold():
 def test_clear_clusters_are_found_separable():
     verdicts = fitted_verdicts()
     assert verdicts["supported"] >= 0.9 * RUNS
-
-
-# ------------------------------------------------------------------------------------ the claim
-
-
-def test_the_claim_quotes_the_paper_and_states_its_thresholds():
-    claim = separability.CLAIM
-    for value in claim.thresholds.values():
-        assert f"{value:.0%}" in claim.rule or f"{value:g}" in claim.rule
-    if not PAPER.is_file():
-        pytest.skip("the paper's text is not here")
-    assert claim.quote in " ".join(PAPER.read_text(encoding="utf-8").split())

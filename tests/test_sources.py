@@ -19,7 +19,7 @@ from ivevidence import read_evidence
 from ivfixtures.checkpoints import CheckpointError, digests, expand, load, resolve
 from ivfixtures.gguf_header import whole_size
 from tests.gguf_writing import EMPTY, write_llama
-from tests.suite import printed, saved
+from tests.suite import has_traceback, printed, saved
 
 COMMIT = "0" * 39 + "1"
 ONE_LINE = r".+?=.*, but should be .+ \[.+\]; .+"
@@ -46,10 +46,6 @@ def error_lines(result):
     """What a run says of a checkpoint: its lines that name quantity, expectation and place."""
     lines = [line.removeprefix("ERROR: ") for line in map(str.strip, printed(result).split("\n"))]
     return [line for line in lines if "but should be" in line and not line.startswith("FAILED")]
-
-
-def has_traceback(result):
-    return "ivfixtures" in printed(result).replace("ivfixtures.plugin", "")
 
 
 # GGUF

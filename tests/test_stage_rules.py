@@ -5,7 +5,6 @@ a world sits on a threshold at most 7 %.
 """
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from ivevidence import Criterion, Decision
 from ivfixtures.judging import judge_all
 from tests.test_decision_rules import halves, pair_cell
 
-PAPER = Path(__file__).parents[2] / "shared" / "paper" / "paper.txt"
 RUNS = 100
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
@@ -224,17 +222,3 @@ def test_valid_answers_to_half_of_the_prompts_are_not_enough(n):
 )
 def test_valid_answers_decide(valid, verdict):
     assert behaviour.decide(np.arange(40) < valid).verdict == verdict
-
-
-# ------------------------------------------------------------------------------------ the claims
-
-
-@pytest.mark.parametrize("claim", [stages.CLAIM, behaviour.CLAIM])
-def test_the_claims_quote_the_paper_and_state_their_thresholds(claim):
-    for value in claim.thresholds.values():
-        assert f"{value:.0%}" in claim.rule or f"{value:g}" in claim.rule
-    if not PAPER.is_file():
-        pytest.skip("the paper's text is not here")
-    text = " ".join(PAPER.read_text(encoding="utf-8").split())
-    for part in claim.quote.split(" [...] "):
-        assert part in text

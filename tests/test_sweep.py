@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivmethods.fan_out import fan_out, fan_out_each
+from ivmethods.memory import row_bytes
 from ivmethods.metrics import METRICS
 from ivmethods.model import network
 from ivmethods.recording import record, record_sites
 from ivmethods.reference import batched, by_hooks, one_by_one, patched
-from ivmethods.sweep import layer_tuples, row_bytes, sweep
+from ivmethods.sweep import layer_tuples, sweep
 from tests.models import (
     LAYOUTS,
     WIDTH,
@@ -108,7 +109,7 @@ def test_a_budget_below_one_first_layer_is_refused_with_the_remedy():
 def test_patching_a_run_with_its_own_activations_changes_nothing(layout):
     model = wrapped(layout, 3)
     samples = random_samples([(5, 0), (5, 0), (4, 2), (1, 0)])
-    own = record_sites(model, samples)
+    own = record_sites(model, samples, memory_budget=AMPLE)
     assert float(run(model, samples, own, 3, fan_out).effects.nan_to_num().abs().max()) < 1e-5
 
 

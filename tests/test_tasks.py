@@ -245,6 +245,8 @@ def test_too_few_different_rephrasings_are_refused(folder: Path, again: str) -> 
         (GOOD.encode() + b'"wet\nter",wetter,dry\n', r"cell query='wet\nter'", 5),
         (GOOD.encode() + b"w\x1b[2Jet,wetter,dry\n", r"cell query='w\x1b[2Jet'", 5),
         ((GOOD + "wet\u202e,wetter,dry\n").encode(), r"cell query='wet\u202e'", 5),
+        ((GOOD + "e\u0301,etre,ete\n\u00e9,ere,ede\n").encode(), r"query='\xe9', but should be", 6),
+        ((GOOD + "wet,\u00e9,dry\nraw,e\u0301,ede\n").encode(), r"adj_comp='e\u0301'", 6),
         (GOOD.encode() + b'wet,"wetter,dry\n', "CSV=unexpected end of data", 5),
         (GOOD.encode() + b'wet,"wetter"x,dry\n', "CSV=", 5),
         (GOOD.encode() + b"w" * 1001 + b",wetter,dry\n", "cell query=1001 characters", 5),
@@ -307,6 +309,9 @@ def test_malformed_rephrasings_are_refused(folder: Path) -> None:
         ('"fruits.csv"', "7", "file=7"),
         ('"Name the color of the fruit."', '" "', "instruction=empty"),
         ('"Name the color of the fruit."', r'"a\nb"', r"instruction='a\nb'"),
+        ("fruit.\"", "fruit. \"", "instruction='Name the color of the fruit. '"),
+        ('"Name', '" Name', "instruction=' Name the color of the fruit.'"),
+        ("Answer:", "Answer: ", "prompt='Fruit: {query}. Answer: '"),
         ("{query}", "{}", "prompt='Fruit: {}. Answer:'"),
         ("{query}", "{query} {query}", "prompt='Fruit: {query} {query}. Answer:'"),
         ('answer = "color"', 'answer = "colour"', "columns named colour=0"),
@@ -319,6 +324,8 @@ def test_malformed_rephrasings_are_refused(folder: Path) -> None:
         ('valid_columns = ["color"]', 'valid_pattern = "(["', "valid_pattern='(['"),
         ('valid_columns = ["color"]', 'valid_file = "/etc/passwd"', "file='/etc/passwd'"),
         ('valid_columns = ["color"]', 'valid_file = "words.txt"', "file=missing"),
+        ('valid_columns = ["color"]', 'valid_words = ["?!"]', "valid_words='?!'"),
+        ('valid_columns = ["color"]', r'valid_words = ["a\nb"]', r"valid_words='a\nb'"),
         ("[fruit]", '["fruit/../x"]', "task='fruit/../x'"),
         ("[fruit]", 'n = 1\n[fruit]', "n=1"),
         ("[fruit]", "[fruit", "TOML="),
@@ -333,6 +340,20 @@ def test_malformed_definitions_are_refused(
     (folder.parent / "fruits.csv").write_text(FRUITS)
     (folder / "link.csv").symlink_to(folder.parent / "fruits.csv")
     assert error_of(folder).startswith(what)
+
+
+def test_a_listed_response_that_nothing_matches_is_refused_by_its_line(
+    fruits: Callable[[str], Path],
+) -> None:
+    folder = fruits(TASK.replace('valid_columns = ["color"]', 'valid_file = "words.txt"'))
+    (folder / "words.txt").write_text("yellow\nblue # dark\n\n...\n")
+    line = error_of(folder)
+    assert line.startswith("valid response='...', but should be a response that is more than")
+    assert f"[{folder / 'words.txt'}, line 4]" in line
+
+
+def test_answers_of_composed_and_decomposed_letters_are_one() -> None:
+    assert normalize_answer("Cafe\u0301.") == normalize_answer("caf\u00e9")
 
 
 @pytest.mark.parametrize(
@@ -371,6 +392,7 @@ def test_contrasts_are_mutual_and_on_the_same_queries(
         ("reddish-brown", "reddish-brown"),
         ("don't", "don't"),
         ("...", ""),
+        ("e\u0301te\u0301", "\u00e9t\u00e9"),
     ],
 )
 def test_answers_are_normalized(answer: str, normalized: str) -> None:

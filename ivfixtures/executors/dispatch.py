@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from ivfixtures.errors import error_line
 from ivfixtures.executors import Executor, ExecutorError
 from ivfixtures.executors.jobs import JobFolder, Result
 from ivfixtures.screen import Screen
@@ -95,9 +96,10 @@ class Dispatch:
             try:
                 job.prepare()
             except OSError as error:
+                got, where = error.strerror or str(error), error.filename or job.path
+                expected, remedy = "one that only you can write", "remove it, or change --store"
                 raise ExecutorError(
-                    f"folder of jobs={job.path.parent}, but should be one that can be written "
-                    f"[{error.strerror or error}]"
+                    error_line("folder of jobs", got, expected, where, remedy)
                 ) from None
         if new:
             self.executor.submit(new)

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ivevidence.digests import digest_json
 from ivevidence.files import read_limited, write_atomic
 from ivfixtures.errors import cut
+from ivfixtures.executors.private import check_private, log_tail, open_log, private_folder
 
 LIMIT = 64 * 2**20
 JOB, HANDLE, PROGRESS, RESULT, LOG = (
@@ -87,14 +88,15 @@ class Result:
 
 def last_line(log: Path) -> str:
     """The last line of a log, cut short; nothing where there is none."""
-    with contextlib.suppress(OSError):
-        lines = log.read_text(errors="replace").split("\n")
-        return next((cut(line.strip()) for line in reversed(lines) if line.strip()), "")
-    return ""
+    return next((cut(line.strip()) for line in reversed(log_tail(log)) if line.strip()), "")
 
 
 class JobFolder:
-    """The folder of a job, which its controller and its worker share. Files are written whole."""
+    """The folder of a job, which its controller and its worker share. Files are written whole.
+
+    Nothing is read from it, and nothing written, if somebody else could have put something there:
+    it is this user's alone, like the folder of all jobs. The store around them may be a group's.
+    """
 
     def __init__(self, path: Path, job: Job) -> None:
         self.path, self.job = path, job
@@ -106,6 +108,7 @@ class JobFolder:
 
         Raises: OSError, ValueError, TypeError: there is no job.
         """
+        _check(path)
         found = json.loads(read_limited(path / JOB, LIMIT))
         listed = {name: tuple(found[name]) for name in ("arguments", "cells")}
         return cls(path, Job(**{**found, **listed}))
@@ -115,7 +118,8 @@ class JobFolder:
 
         Raises: OSError.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path.parent, self.path):
+            private_folder(folder)
         for name in (RESULT, PROGRESS, HANDLE):
             (self.path / name).unlink(missing_ok=True)
         self._write(JOB, asdict(self.job))
@@ -130,6 +134,14 @@ class JobFolder:
     def handle(self) -> dict[str, Any]:
         """How its executor calls the job; empty if it was not submitted."""
         return self._read(HANDLE)
+
+    def open_log(self) -> IO[bytes]:
+        """The log, emptied.
+
+        Raises: OSError.
+        """
+        _check(self.path)
+        return os.fdopen(open_log(self.path / LOG), "wb")
 
     def tell(self, cell: int, doing: str) -> None:
         """Say which cell (from 1 on) the worker is at, and what it does; now and then only."""
@@ -159,15 +171,23 @@ class JobFolder:
     def forget(self) -> None:
         """Have the next run submit the job again."""
         with contextlib.suppress(OSError):
+            _check(self.path)
             (self.path / RESULT).unlink(missing_ok=True)
 
     def _write(self, name: str, found: Mapping[str, Any]) -> None:
+        _check(self.path)
         write_atomic(self.path / name, json.dumps(found).encode())
 
     def _read(self, name: str) -> dict[str, Any]:
         # Clients of network folders look for new files again where the folder is listed.
         with contextlib.suppress(OSError, ValueError):
             os.listdir(self.path)
+            _check(self.path)
             found = json.loads(read_limited(self.path / name, LIMIT))
             return found if isinstance(found, dict) else {}
         return {}
+
+
+def _check(path: Path) -> None:
+    for folder in (path.parent, path):
+        check_private(folder)

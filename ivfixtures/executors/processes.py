@@ -118,7 +118,7 @@ def threads(workers: int) -> dict[str, str]:
 def _started(job: JobFolder, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(path for path in sys.path if path)  # modules as this process has them
     command = [sys.executable, "-P", "-m", "ivfixtures.executors.worker", str(job.path)]
-    with open(job.path / LOG, "wb") as log:
+    with job.open_log() as log:
         return subprocess.Popen(  # noqa: S603 - our own module
             command,
             stdin=subprocess.PIPE,

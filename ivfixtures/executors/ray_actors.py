@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ except ImportError:
 NAMESPACE = "ivclaims"
 CONNECT = 10.0  # seconds: Ray itself tries for minutes, and then ends the process
 CLIENT_PORT = 10001
+_NAME = re.compile(r"ivclaims-[0-9a-f]{32}")
 
 
 class Actor:
@@ -137,7 +139,8 @@ class Ray:
         """Whether an actor that an earlier run left to itself has the job."""
         handle = job.handle()
         name = str(handle.get("actor"))
-        if handle.get("executor") != "ray" or job.result() or not _is_alive(name):
+        is_ours = handle.get("executor") == "ray" and _NAME.fullmatch(name)
+        if not is_ours or job.result() or not _is_alive(name):
             return False
         self._left[job.job.digest] = (job, name)
         return True

@@ -7,9 +7,10 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ivevidence.places import one_line
 from ivfixtures.errors import error_line
 from ivfixtures.executors import ExecutorError, missing_extra
 from ivfixtures.executors.jobs import JobFolder, last_line
+from ivfixtures.executors.private import check_private, identity, new_folder, state_folder
 
 try:
     import submitit
@@ -41,7 +43,8 @@ TEXTS = {
 OTHERS = ("cluster", "time")
 CLUSTERS = ("slurm", "local")
 A_DAY = 24 * 60  # minutes: submitit's own default is five of them
-FOLDER = "submitit"
+_SUBMISSIONS = re.compile(r"submitit-\w+")
+_ID = re.compile(r"[1-9]\d{0,17}(_\d{1,9})?")
 MOST_IN_ARRAY = 1000  # Slurm's own limit, unless a cluster sets another
 A_JOBS_PAUSE = 0.005  # seconds between two looks at all tasks, for each of them
 
@@ -80,6 +83,7 @@ class Slurm:
             raise ExecutorError(
                 error_line(absent[0], "missing", "a command on the PATH", "Slurm", remedy)
             )
+        self._folder: Path | None = None  # of what submitit pickles
         self._jobs: dict[str, tuple[JobFolder, Any]] = {}
         self._polled = 0.0
 
@@ -88,7 +92,7 @@ class Slurm:
 
     def submit(self, jobs: Sequence[JobFolder]) -> None:
         """Submit jobs as arrays that start when those of earlier calls have ended."""
-        folder = jobs[0].path.parent / FOLDER
+        folder = self._folder = self._folder or _submissions()
         ids = {str(job.job_id).partition("_")[0] for _, job in self._jobs.values()}
         after = {"slurm_dependency": f"afterany:{':'.join(sorted(ids))}"} if ids else {}
         retries = {
@@ -105,7 +109,10 @@ class Slurm:
             with _told(), executor.batch():
                 found = [executor.submit(Task(), str(job.path)) for job in some]
             for job, task in zip(some, found, strict=True):
-                job.submitted({"executor": "slurm", "cluster": self._cluster, "id": task.job_id})
+                # A process may end, and its number be another's, before this is read.
+                process = identity(task.job_id) if self._cluster == "local" else None
+                handle = {"executor": "slurm", "cluster": self._cluster, "folder": folder.name}
+                job.submitted(handle | {"id": task.job_id, "process": process})
                 self._jobs[job.job.digest] = (job, task)
 
     def adopt(self, job: JobFolder) -> bool:
@@ -113,12 +120,25 @@ class Slurm:
         handle = job.handle()
         if handle.get("executor") != "slurm" or handle.get("cluster") != self._cluster:
             return False
-        kind: Any = _Local if self._cluster == "local" else submitit.SlurmJob
-        task = kind(job.path.parent / FOLDER, str(handle["id"]))
-        if job.result() or task.done(force_check=True):
+        task = self._earlier(handle)
+        if task is None or job.result() or task.done(force_check=True):
             return False
         self._jobs[job.job.digest] = (job, task)
         return True
+
+    def _earlier(self, handle: Mapping[str, Any]) -> Any:
+        """The task of a handle, if it is one that `submit` wrote."""
+        number, name, process = (handle.get(key) for key in ("id", "folder", "process"))
+        if not _ID.fullmatch(str(number)) or not _SUBMISSIONS.fullmatch(str(name)):
+            return None
+        try:
+            folder = state_folder() / str(name)
+            check_private(folder)
+        except OSError:
+            return None
+        if self._cluster == "local":
+            return _Local(folder, str(number), str(process))
+        return submitit.SlurmJob(folder, str(number))
 
     def poll(self) -> dict[str, str]:
         """Note which tasks ended; with many, not at every call, for the file system's sake."""
@@ -148,18 +168,19 @@ class Slurm:
 class _Local(submitit.LocalJob[None]):
     """A task of the cluster `local` that an earlier process started."""
 
+    def __init__(self, folder: Path, job_id: str, identity: str) -> None:
+        super().__init__(folder, job_id)
+        self._identity = identity
+
     def done(self, force_check: bool = False) -> bool:
         """Whether its process has ended."""
-        try:
-            os.kill(int(self.job_id), 0)
-        except (OSError, ValueError):
-            return True
-        return self.paths.result_pickle.exists()
+        return identity(self.job_id) != self._identity or self.paths.result_pickle.exists()
 
     def cancel(self, check: bool = True) -> None:
-        """Interrupt it."""
+        """Interrupt it, if it is still the one that was started."""
         with contextlib.suppress(OSError):
-            os.kill(int(self.job_id), 2)
+            if identity(self.job_id) == self._identity:
+                os.kill(int(self.job_id), signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -171,6 +192,19 @@ def _told() -> Iterator[None]:
     except Exception as error:  # sbatch's own, and submitit's of many kinds
         said = getattr(error, "stderr", None) or error
         raise _wrong("sbatch", one_line(Exception(said)), "ready to take jobs") from None
+
+
+def _submissions() -> Path:
+    """A new folder for submitit, which unpickles what it finds there: so it is in no store."""
+    try:
+        return new_folder("submitit")
+    except OSError as error:
+        expected = "a folder of your own that all nodes of the cluster see"
+        remedy = "set XDG_STATE_HOME to one"
+        where = error.filename or "environment"
+        raise ExecutorError(
+            error_line("state folder", error.strerror or "none", expected, where, remedy)
+        ) from None
 
 
 def _pair(text: str) -> tuple[str, str]:

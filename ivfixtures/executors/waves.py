@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -53,7 +54,9 @@ def subject_of(item: pytest.Item) -> Subject | None:
 def _root(run: Run) -> Path:
     place = run.store.place
     if isinstance(place, Folder):
-        return place.path.absolute() / "jobs"
+        # Each user's own: they need not trust whom they share a store with.
+        own = f"jobs-{os.geteuid()}" if hasattr(os, "geteuid") else "jobs"
+        return place.path.absolute() / own
     return run.folder / AWAY_FROM_STORE
 
 

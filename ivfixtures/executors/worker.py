@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import platform
 import sys
@@ -21,6 +22,7 @@ from ivevidence.leases import leased
 from ivevidence.places import Folder, one_line
 from ivevidence.store import Check, Computed, Measurement, Store, StoreWarning
 from ivfixtures.executors.jobs import LOG, JobFolder, Result
+from ivfixtures.executors.private import log_tail
 from ivfixtures.plugin import RUN_NAME, WORKER_NAME
 
 _STOPPED = 143  # as by SIGTERM
@@ -153,7 +155,7 @@ def _run(folder: JobFolder) -> Result:
 def _apart(folder: JobFolder) -> Iterator[None]:
     """In the job's working directory; what is printed goes to the job's log."""
     before = Path.cwd()
-    with open(folder.path / LOG, "w", encoding="utf-8", errors="replace") as log:
+    with io.TextIOWrapper(folder.open_log(), encoding="utf-8", errors="replace") as log:
         os.chdir(folder.job.folder)
         try:
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
@@ -163,7 +165,7 @@ def _apart(folder: JobFolder) -> Iterator[None]:
 
 
 def _last_error(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log_tail(log)
     told = [line for line in lines if line.startswith(("ERROR", "INTERNALERROR>", "E  "))]
     last = (told or lines or ["it said nothing"])[-1]
     return one_line(ValueError(last.partition(": ")[2] if last.startswith("ERROR: ") else last))
