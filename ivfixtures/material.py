@@ -1,6 +1,6 @@
 """What is run on a checkpoint for a task: the model, the samples and the source texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache, cached_property, lru_cache
@@ -39,6 +39,7 @@ from ivmethods.prompts import (
 )
 
 NEUTRAL_SENTENCES = 4
+TOKENIZED = 128  # lists of samples or source texts that are kept
 _FOR_PEOPLE = ("query", "text")  # fields by which people know a sample or a source text
 _REMOTE = (
     "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
@@ -132,7 +133,10 @@ class Material:
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The task's samples, tokenized under a protocol."""
         if protocol not in self._samples:
-            self._samples[protocol] = [self._tokenized(item, protocol) for item in self.items]
+            self._samples[protocol] = self._shared(
+                (self.task.digest, self.items, protocol),
+                lambda: [self._tokenized(item, protocol) for item in self.items],
+            )
         return self._samples[protocol]
 
     def source(
@@ -142,6 +146,14 @@ class Material:
 
         The neutral sentences are those nearest to the instruction in tokens.
         """
+        texts = (self.task.instruction, self.task.contrast_instruction)
+        return self._shared((texts, name, protocol), lambda: self._source(name, protocol))
+
+    def sources(self, texts: tuple[str, ...]) -> list[Source]:
+        """Texts as source runs."""
+        return self._shared((texts,), lambda: [self.as_source(text) for text in texts])
+
+    def _source(self, name: SourceName, protocol: Protocol) -> list[Source]:
         own = self.as_source(self.task.instruction, protocol)
         if name == "instruction":
             return [own]
@@ -176,6 +188,22 @@ class Material:
         chat = {"chat": self.chat.digest} if self.chat else {}
         return {"weights": found.weights, "tokenizer": found.tokenizer, **chat}
 
+    def _shared(self, of: tuple[object, ...], make: Callable[[], list[Any]]) -> list[Any]:
+        """What is made for the checkpoint's tokenizer and chat, for all checkpoints with the same.
+
+        A plan asks for thousands, and tokens are in every key.
+        """
+        _, *prompting = self.digests.values()
+        # Whether all tokens are embedded is looked at when they are made.
+        rows = getattr(config(self.checkpoint), "vocab_size", None)
+        at = (rows, *prompting, *of)
+        found = _tokens.get(at)
+        if found is None:
+            if len(_tokens) >= TOKENIZED:
+                _tokens.clear()
+            found = _tokens[at] = make()
+        return found
+
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
         with self._named():
             sample = tokenize_sample(
@@ -203,6 +231,9 @@ class Material:
             yield
         except PromptError as error:
             raise PromptError(f"{self.checkpoint.name}: {error}") from error
+
+
+_tokens: dict[tuple[object, ...], list[Any]] = {}
 
 
 def inputs_digest(*inputs: Sequence[Sample | Source]) -> str:

@@ -158,7 +158,7 @@ def probes(bench: Bench) -> Probes:
     }
     found = bench.measure(
         *(methods.PROBES, parameters, compute),
-        inputs=_inputs(bench, some.texts),
+        inputs=inputs_digest(bench.sources(some.texts)),
         sizes={"text": len(some.texts), "task": len(some.tasks), "fold": FOLDS},
     )
     arrays: dict[str, Any] = dict(found.arrays)
@@ -176,7 +176,7 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
     """The layer-0 input and the residuals after every block, at T_inst of each text."""
 
     def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        sources = [bench.as_source(text) for text in texts]
+        sources = bench.sources(texts)
         streams = record_sources(
             bench.model,
             sources,
@@ -190,14 +190,10 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
 
     return bench.measure(
         *(methods.RESIDUALS, {}, compute),
-        inputs=_inputs(bench, texts),
+        inputs=inputs_digest(bench.sources(texts)),
         sizes={"text": len(texts)},
         is_part=True,
     )
-
-
-def _inputs(bench: Bench, texts: tuple[str, ...]) -> str:
-    return inputs_digest([bench.as_source(text) for text in texts])
 
 
 # The fits are small: with two threads they take ten times as long, and their last digits differ.

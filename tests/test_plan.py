@@ -168,8 +168,8 @@ def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(
         wanted.append(want.method)
         return state(store, want)
 
-    def reading(store, digest, **rest):
-        found = load(store, digest, **rest)
+    def reading(store, digest, *rest, **settings):
+        found = load(store, digest, *rest, **settings)
         read.append(found.key["method"])
         return found
 
