@@ -79,12 +79,15 @@ def show(steps: int, found: Mapping[str, float]) -> None:
 def write_run(folder: Path, steps: int) -> None:
     """A training run of checkpoints that differ in their weights, and a folder of tasks."""
     origin = Path(resolve(MODEL).source)
+    layers = json.loads((origin / "config.json").read_text())["num_hidden_layers"]
     for step in range(1, steps + 1):
         path = folder / "run" / f"step-{step}"
         path.mkdir(parents=True)
         for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             shutil.copy(origin / name, path)
-        save_file({"weight": np.full(4, step, np.float32)}, path / "model.safetensors")
+        # The last layer's: a checkpoint without it would be refused.
+        tensors = {f"model.layers.{layers - 1}.weight": np.full(4, step, np.float32)}
+        save_file(tensors, path / "model.safetensors")
     draw, tables = random.Random(0), []
     (folder / "tasks").mkdir()
     names = [f"task_{number}" for number in range(TASKS)]

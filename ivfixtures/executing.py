@@ -12,16 +12,13 @@ from ivevidence import Measurement, Store, digest_json
 from ivevidence.places import one_line
 from ivevidence.store import Check, Computed
 from ivevidence.svg import visible_text
+from ivfixtures.errors import NotMeasuredError
 from ivfixtures.executors import Executor, ExecutorError, executor_of
 from ivfixtures.executors.dispatch import Dispatch, Jobs
 from ivfixtures.executors.jobs import JobFolder
 
 if TYPE_CHECKING:
     from ivfixtures.run import Run
-
-
-class NotMeasuredError(RuntimeError):
-    """A measurement that a job should have made is not in the store."""
 
 
 class ReadOnlyStore(Store):

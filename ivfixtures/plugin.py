@@ -15,7 +15,7 @@ import pytest
 
 from ivfixtures.arguments import check_texts, collect_claims, judges, named_claims
 from ivfixtures.declared_options import declare
-from ivfixtures.errors import LineError, error_line, printable
+from ivfixtures.errors import LineError, NotMeasuredError, error_line, printable
 
 if TYPE_CHECKING:
     from ivevidence import Claim
@@ -106,6 +106,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Let what is refused in one line fail its cells with that line alone, no traceback."""
     try:
         return (yield)
+    except NotMeasuredError:
+        raise
     except Exception as error:
         line = str(error)
         is_claim = pyfuncitem.get_closest_marker("claim") is not None

@@ -208,7 +208,8 @@ class Run:
             [checkpoint.name for checkpoint in self._options.checkpoints] if self._options else []
         )
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        report.title = f"Claims on {names[0] if names else 'published numbers'}{more} · ivclaims"
+        what = visible_text(names[0]) if names else "published numbers"
+        report.title = f"Claims on {what}{more} · ivclaims"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_summary(self, prefix: list[str]) -> None:

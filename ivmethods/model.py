@@ -62,14 +62,16 @@ def skeleton_handle(
     Raises:
         ValueError: it has no plain list of blocks, or no unembedding.
     """
-    # Else it is moved to the device that a pipeline would choose: there is nothing to move.
-    return _handle(model, tokenizer, revision=revision, device=model.device)
+    return _handle(model, tokenizer, revision=revision)
 
 
 def _handle(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, **options: Any
 ) -> TransformersModel:
     names = {block_list(model): "blocks", unembedding(model): "unembed"}
+    if not hasattr(model, "hf_device_map"):
+        # Else a pipeline moves it to the device that it would choose, a GPU if there is one.
+        options["device"] = model.device
     handle = TransformersModel(model, tokenizer=tokenizer, rename=names, **options)
     handle.remote = False
     return handle

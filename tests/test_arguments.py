@@ -123,7 +123,7 @@ def test_what_is_refused_in_one_line_prints_that_line_alone(pytester):
     (pytester.path / "test_one.py").write_text(CLAIM.format(name="a", line=raised))
     result = pytester.runpytest_inprocess(*AUDIT, "test_one.py", "-k", "test_it and published-all")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    assert "chat=␛[31m, but should be plain [here]; mend it" in result.outlines
+    assert "chat=\\x1b[31m, but should be plain [here]; mend it" in result.outlines
     assert "Error" not in printed(result).replace("errors are", "")
 
 

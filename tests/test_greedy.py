@@ -69,7 +69,7 @@ def test_settings_of_generation_change_no_answer_and_are_noted(generating, pytes
     for name in (SFT, str(generating)):
         options = ("--checkpoint", name, "--html", f"{len(cells)}/r.html")
         pytester.runpytest_inprocess("--pyargs", "claims.test_behaviour", *options, *few)
-        (cells[name],) = read_evidence(pytester.path / f"{len(cells)}/evidence.json").cells
+        (cells[name],) = read_evidence(pytester.path / f"{len(cells)}/r.evidence.json").cells
     plain, other = cells.values()
     assert [prompt.output for prompt in plain.prompts] == [p.output for p in other.prompts]
     assert plain.per_sample == other.per_sample

@@ -132,12 +132,12 @@ def test_a_measurement_that_cannot_be_kept_is_a_warning_and_its_cell_is_judged(
     assert not stored(pytester)
 
 
-def test_a_store_that_cannot_be_made_is_one_warning_and_results(judge, pytester, before):
+def test_a_store_that_cannot_be_made_is_one_line_before_anything_is_measured(judge, pytester):
     (pytester.path / "file").write_text("")
     result = judge(*MEASURED, "--store", "file/store", only=ONE)
-    assert result.ret == 0
-    assert printed(result).count("StoreWarning: ") == 1
-    assert found(evidence(pytester)) == found(before)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in printed(result).splitlines() if "--store" in line]
+    assert "but should be a folder" in line
 
 
 def test_a_store_that_can_only_be_read_is_read(judge, pytester, before, monkeypatch):

@@ -177,7 +177,8 @@ def test_a_stage_that_goes_against_it_refutes():
 
 
 def one(verdict, *, samples_to_decide=None):
-    criterion = Criterion("share", "", 0.5, 0.4, 0.6, 0.5, 10)
+    low, high = {"supported": (0.55, 0.9), "refuted": (0.1, 0.45)}.get(verdict, (0.4, 0.6))
+    criterion = Criterion("share", "", (low + high) / 2, low, high, 0.5, 10)
     return Decision(verdict, f"it is {verdict}", (criterion,), samples_to_decide)
 
 

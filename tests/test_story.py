@@ -67,12 +67,19 @@ def test_the_new_checkpoint_fails_with_the_right_cells(stages, verdicts):
     assert result.returncode == 1
     lines = result.stdout.splitlines()
     told = [line for line in lines if line.startswith("  changed: ")]
-    assert len(told) == len(changed)
-    for question in changed:
+    # Whether the instruction is followed is behaviour's question: the other claim follows it.
+    gated = {
+        f"localization{question.removeprefix('behaviour').replace('-ia', '-rr')}"
+        for question in changed
+        if question.startswith("behaviour")
+    }
+    own = changed - gated
+    assert len(told) == len(own)
+    for question in own:
         claim, inside = question.removesuffix("]").split("[")
         said = f"  changed: {claim}[tiny-olmo2-sft-{inside}]: {base[question]} -> {sft[question]}"
         assert said in told
-    assert f"{len(changed)} failed" in lines[-1]
+    assert f"{len(own)} failed" in lines[-1]
     assert "(tiny-olmo2-sft in the place of tiny-olmo2-base)" in result.stdout
 
 
