@@ -585,7 +585,7 @@ def test_what_a_template_says_reaches_no_terminal_as_it_is(pytester, folder, tas
         *("--pyargs", "claims.test_behaviour", "--checkpoint", str(copied), "-k", "adj_ant"),
         *("--tasks", str(tasks), "--samples", "4", "-p", "no:cacheprovider"),
     )
-    (error,) = read_evidence(pytester.path / "reports" / "evidence.json").errors
+    (error,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
     assert "hostile: rendering=TemplateError: \\x1b[2JAll is well, but" in error.message
     assert len(error.message.splitlines()) == 1
     assert "\x1b[2J" not in printed(result)

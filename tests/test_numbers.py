@@ -136,7 +136,7 @@ def test_a_checkpoint_with_nan_is_an_error_in_one_line_and_nothing_is_kept(
         *("--tasks", str(tasks), "--samples", "8", "--measure-anyway"),
         *("--store", str(tmp_path / "store"), "-p", "no:cacheprovider", *options),
     )
-    evidence = read_evidence(pytester.path / "reports" / "evidence.json")
+    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.cells
     assert len(evidence.errors) == 2
     for error in evidence.errors:
