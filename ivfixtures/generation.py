@@ -73,14 +73,15 @@ def new_tokens(task: Task, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens after which an answer is cut, as the longest response of the task asks for.
 
     Responses are compared without regard to case, so they may be given in capitals, which are more
-    tokens.
+    tokens; and answers as they are spelled in the file (NFD), whose first token is judged.
 
     Raises: CheckpointError, the tokenizer cannot write any accepted answer of a query.
     """
     _require_writable(task, tokenizer)
+    written = {answer for item in task.items for answer in item.answers}
     texts = [
         form
-        for word in task.stated_responses
+        for word in task.stated_responses | written
         for text in (word, word.upper())
         for form in (text, f" {text}")
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from ivevidence.codec import coerce
 from ivmethods.checks import Checks, RunnerName
 from ivmethods.metrics import METRICS
 from ivmethods.probes import Leak
+from ivmethods.sweep import layer_tuples
 
 ORIGIN = "measured with"  # what a measurement was made with, by its name among the facts
 
@@ -42,16 +43,20 @@ class Array:
     axes: str
     low: float | Sequence[float] = -math.inf
     high: float | Sequence[float] | str = math.inf
-    nan: bool = False
+    nan: bool | Sequence[bool] = False
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class Fact:
-    """The form of a fact: its type, and the names of the axes that its lists run along."""
+    """The form of a fact: its type, the names of the axes that its lists run along, its values.
+
+    is_whole: whether a fact of this type is one that the method gives; None: any is.
+    """
 
     kind: Any
     axes: str = ""
+    is_whole: Callable[[Any], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Method:
             _fit(name, array.shape, form.axes, lengths, self.name)
         for name, fact in self.facts.items():
             _check_fact(name, fact.kind, info[name], self.name)
+            if fact.is_whole and not fact.is_whole(info[name]):
+                raise EvidenceError(name, info[name], "what the method gives", self.name)
             _fit(name, _lengths(info[name], len(fact.axes.split())), fact.axes, lengths, self.name)
         _check_fact(ORIGIN, Mapping[str, str], info.get(ORIGIN, {}), self.name)
         for name, array in arrays.items():
@@ -138,8 +145,8 @@ def _check_values(
     array = np.atleast_1d(array)
     last = lengths[form.high] - 1 if isinstance(form.high, str) else form.high
     rows = (-1,) + (1,) * (array.ndim - 1)
-    low, high = (np.reshape(bound, rows) for bound in (form.low, last))
-    outside = array[(array < low) | (array > high) | (np.isnan(array) & (not form.nan))]
+    low, high, nan = (np.reshape(bound, rows) for bound in (form.low, last, form.nan))
+    outside = array[(array < low) | (array > high) | np.isinf(array) | (np.isnan(array) & ~nan)]
     if outside.size:
         got, expected = outside[0].item(), f"in the range of {name}"
         raise EvidenceError(f"value of {name}", got, expected, where)
@@ -147,7 +154,15 @@ def _check_values(
 
 def _metrics(axes: str, ranges: Mapping[str, tuple[float, float]]) -> Array:
     lows, highs = zip(*(ranges.get(name, (-math.inf, math.inf)) for name in METRICS), strict=True)
-    return Array("float32", f"metric {axes}", lows, highs, nan=True)
+    # There may be no contrast; all else that has no value is refused before it is kept.
+    nan = [name == "logit_diff" for name in METRICS]
+    return Array("float32", f"metric {axes}", lows, highs, nan)
+
+
+def _are_of_a_sweep(tuples: Sequence[Sequence[int]]) -> bool:
+    order = max(map(len, tuples), default=0)
+    layers = 1 + max((layer for t in tuples for layer in t), default=0)
+    return [*map(tuple, tuples)] == [*layer_tuples(layers, order)]
 
 
 _RUNNER = Fact(RunnerName)
@@ -168,11 +183,9 @@ SWEEP = Method(
         "target": _metrics("sample", _SCORES),
         "degenerate": Array("bool", "tuple"),
     },
-    {"tuples": Fact(tuple[tuple[int, ...], ...], "tuple"), "runner": _RUNNER},
+    {"tuples": Fact(tuple[tuple[int, ...], ...], "tuple", _are_of_a_sweep), "runner": _RUNNER},
 )
-NO_OP = Method(
-    "no-op", 1, {"effects": Array("float32", "sample layer", nan=True)}, {"runner": _RUNNER}
-)
+NO_OP = Method("no-op", 1, {"effects": Array("float32", "sample layer")}, {"runner": _RUNNER})
 ALL_LAYERS = Method("all layers", 1, {"effects": _metrics("sample", _EFFECTS)})
 CONTROLS = Method(
     "controls",

@@ -9,9 +9,10 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-_EDGES = re.compile(rf"^[\s{_QUOTES}]+|[\s{_QUOTES}.,;:!?]+$")
-_SENTENCE_END = re.compile(r"(?<=\S)[.!?](?=\s|$)")
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u300c\u300d\u300e\u300f"
+_FULL_STOPS = "\u3002\uff01\uff1f"  # of Chinese and Japanese, which no space follows
+_EDGES = re.compile(rf"^[\s{_QUOTES}]+|[\s{_QUOTES}.,;:!?{_FULL_STOPS}\uff0c\u3001]+$")
+_SENTENCE_END = re.compile(rf"(?<=\S)(?:[.!?](?=\s|$)|[{_FULL_STOPS}])")
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,7 @@ def sweep(
     runner: how rows are run: `ivmethods.fan_out`, or a slow one of `ivmethods.reference`.
 
     Raises:
-        ValueError: not even the tuples of one first layer fit the memory budget.
-        MemoryError: not even they fit the memory.
+        MemoryError: not even the tuples of one first layer fit the memory budget, or the memory.
         NotFiniteError: an effect or a target run's metric is NaN or infinite.
 
     Source: section 5.1.
@@ -150,7 +149,7 @@ def _rows_within(memory_budget: int, cost: int, counts: list[int], order: int) -
     """Rows that the budget allows, if those of every first layer fit."""
     rows, least = max(1, memory_budget // cost), 1 + max(counts, default=0)
     if least > rows:
-        raise ValueError(
+        raise MemoryError(
             f"memory_budget={rows} rows, but should be at least {least} rows "
             f"[sweep of order {order} over {len(counts)} layers]; "
             "raise --memory-budget or lower --orders"

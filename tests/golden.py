@@ -106,9 +106,10 @@ def _measurements(store: Store) -> Iterator[Measurement]:
         traces.traced(one, k)
     traces.traced(one, 1, "released")
     traces.traced(by_head, 1)
+    traces.traced(by_head, 2)  # so many paths that they are drawn
     probing.probes(one)
     yield from one.asked_for.values()
-    yield by_head.asked_for["paths k=1 equation head"]
+    yield from (by_head.asked_for[f"paths k={k} equation head"] for k in (1, 2))
     yield probing.residuals(one, probing.rephrasings(one.options).texts)
 
 

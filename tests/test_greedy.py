@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from ivfixtures import generation
 from ivfixtures.bench import Bench, CheckpointRefusedError
 from ivfixtures.checkpoints import load, resolve, tokenizer
 from ivfixtures.tasks import load_tasks
-from ivfixtures.tasktypes import Item, Valid
+from ivfixtures.tasktypes import Item, Valid, normalize_answer
 from ivmethods.behaviour import greedy_answers, next_tokens
 from ivmethods.metrics import NotFiniteError
 from ivmethods.model import network, wrap
@@ -182,6 +183,7 @@ def task(*answers, valid=(), pattern=None):
         (" e.g. this", "e.g. this"),
         (" e.g. that", "e.g"),
         (" Dr. No. Or not", "Dr. No"),
+        ("\u5c0f\u3002\u53cd\u5bf9\u3002", "\u5c0f"),
     ],
 )
 def test_the_answer_ends_with_its_line_or_sentence(text, answer):
@@ -200,6 +202,18 @@ def test_answers_are_as_long_as_the_longest_response_asks_for():
     assert generation.new_tokens(task("small", long), words) >= tokens + 5
     assert generation.new_tokens(task("3"), words) < 12
     assert generation.new_tokens(task("3", pattern="[0-9]+"), words) == 21
+
+
+def test_an_answer_is_as_long_as_it_is_spelled_in_its_file():
+    spelled = unicodedata.normalize("NFD", "\ud55c\uad6d\uc5b4")  # its first token is judged
+    tokens = text_tokenizer("byte")(f" {spelled}", add_special_tokens=False)["input_ids"]
+    most = generation.new_tokens(task(spelled), text_tokenizer("byte"))
+    assert most >= len(tokens) + 5
+
+
+@pytest.mark.parametrize("given", ["\u5c0f\u3002", "\u300c\u5c0f\u300d\u3002", "\u5c0f\uff01"])
+def test_chinese_and_japanese_marks_are_no_part_of_an_answer(given):
+    assert normalize_answer(given) == "\u5c0f"
 
 
 def test_an_answer_that_the_tokenizer_cannot_write_is_refused():

@@ -94,6 +94,11 @@ def test_what_has_its_form_passes():
         ({"more": np.zeros(1)}, {}, "differing arrays='more'"),
         ({}, {"tuples": "01"}, "tuples='01', but should be a list"),
         ({}, {"tuples": [[0], ["1"]]}, "tuples[1][0]='1', but should be a whole number"),
+        ({"target": np.full((5, 3), np.nan, np.float32)}, {}, "value of target=nan"),
+        ({"effects": np.full((5, 3, 2), np.inf, np.float32)}, {}, "value of effects=inf"),
+        ({}, {"tuples": [[1], [0]]}, "tuples=[[1], [0]], but should be what the method gives"),
+        ({}, {"tuples": [[0], [-1]]}, "tuples=[[0], [-1]], but should be what"),
+        ({}, {"tuples": [[], [0]]}, "tuples=[[], [0]], but should be what"),
         ({}, {"runner": "none"}, "runner='none', but should be one of fan_out"),
         ({}, {"tuples": [[0], [1], [2]]}, "shape of tuples=(3,)"),
         ({}, {methods.ORIGIN: {"device": ["cpu"]}}, "measured with['device']=['cpu']"),
@@ -145,3 +150,11 @@ def test_filters_that_make_errors_of_warnings_do_not_keep_damage(tmp_path):
 
 def test_names_of_methods_are_their_own():
     assert all(METHODS[name].name == name for name in METHODS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_kept_no_op_that_is_not_finite_is_of_another_form(value):
+    with pytest.raises(EvidenceError, match="value of effects"):
+        methods.NO_OP.check(
+            {}, {"effects": np.full((2, 3), value, np.float32)}, {"runner": "batched"}
+        )

@@ -344,6 +344,12 @@ def test_runs_and_records_keep_to_the_budget_and_halve_where_it_is_too_much(
         assert torch.allclose(found, whole, atol=1e-4, equal_nan=True)
 
 
+def test_a_budget_without_room_for_a_sweep_is_no_fault_of_the_checkpoint():
+    model, samples = wrapped("llama", 4), checked_samples(random_samples([(5, 0)]))
+    with pytest.raises(MemoryError, match=r"^memory_budget=3 rows, but should be at least 4 rows"):
+        check(model, samples, memory_budget=3 * row_bytes(model, 5))
+
+
 def test_paths_and_linear_forms_go_on_with_less_where_memory_runs_out(monkeypatch):
     model, prompts = wrapped("llama", 3), [(3, 4, 5, 6), (6, 5, 4, 3), (9, 8, 7, 6)]
     weights, usual = weights_of(model), linear_maps._record

@@ -3,6 +3,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from ivfixtures.material import Material
 from ivfixtures.tasks import Item
@@ -184,6 +186,15 @@ def test_a_tokenizer_that_closes_every_text_is_no_obstacle():
 def test_texts_that_tokens_cannot_stand_for_are_refused(kind, changed, line):
     with pytest.raises(PromptError, match=line):
         spaced(kind, **changed)
+
+
+def test_a_special_token_in_capitals_is_refused_where_capitals_are_made_small():
+    backend = Tokenizer.from_str(text_tokenizer("byte").backend_tokenizer.to_str())
+    backend.normalizer = normalizers.Lowercase()
+    backend.add_special_tokens([AddedToken("<img>", special=True, normalized=True)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>")
+    with pytest.raises(PromptError, match="special token='<img>'"):
+        tokenize_source(tokenizer, "Describe <IMG> here.")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_the_budget_bounds_the_rows_of_a_pass():
 def test_a_budget_below_one_first_layer_is_refused_with_the_remedy():
     model = wrapped("olmo2", 4)
     with pytest.raises(
-        ValueError, match=r"memory_budget=2 rows, but should be at least 5 rows.*--"
+        MemoryError, match=r"memory_budget=2 rows, but should be at least 5 rows.*--"
     ):
         run(
             model,
