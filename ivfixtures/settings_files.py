@@ -2,12 +2,14 @@
 
 An allow-list: what transformers declares, and what can point nowhere. Without it, transformers
 follows names in these files to other files, kernels and code, which nothing checked or digested.
+What no code of transformers that reads a configuration of this kind names is a note of others.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -38,7 +40,8 @@ _NOTES = (
     *("summary_type", "prefix", "init_config", "init_device", "custom_pipelines"),
     *("activation_function", "mlp_type", "norm_type", "topk_method", "scoring_func"),
     *("auto_map", "transformers.js_config", "task_specific_params", "unsloth_version"),
-    *("finetuning_task", "license", "model_name_or_path", "torch_version"),
+    *("finetuning_task", "license", "model_name_or_path", "torch_version", "loss_type"),
+    "tokenizer_name",
 )
 _TOKENIZER = (
     *("tokenizer_class", "backend", "chat_template", "added_tokens_decoder", "errors"),
@@ -116,8 +119,11 @@ def _declared(config: Mapping[str, Any], made: Any, path: Path) -> dict[str, Any
     def known(key: str) -> bool:
         return key in names
 
+    idle = {key for key in config if key not in names and not hasattr(made, key)}
+    idle = {key for key in idle if isinstance(config[key], str | list | dict)}
+    idle -= _named(Path(inspect.getfile(made)).parent) if idle else idle
     notes = {*_OURS, *_NOTES, *_generation()} - names
-    kept = _kept(config, path, known, notes=notes | {*_OURS})
+    kept = _kept(config, path, known, notes=notes | {*_OURS} | idle)
     shadowing = [key for key in kept if key not in names and callable(getattr(made, key, None))]
     if shadowing:
         raise _refused(shadowing[0], config[shadowing[0]], path)
@@ -152,6 +158,18 @@ def _generation() -> frozenset[str]:
     from transformers import GenerationConfig
 
     return frozenset(key for key in vars(GenerationConfig()) if not key.endswith("_token_id"))
+
+
+@functools.cache
+def _named(package: Path) -> frozenset[str]:
+    """All attributes and texts in the code of transformers that a package of a model may run."""
+    import transformers
+
+    shared = Path(inspect.getfile(transformers)).parent
+    parts = ("integrations", "generation", "loss", "quantizers", "utils", "models/auto")
+    folders = (shared, *(shared / part for part in parts), package)
+    code = "".join(file.read_text("utf-8") for folder in folders for file in folder.glob("*.py"))
+    return frozenset(re.findall(r"""(?<=[."'])[A-Za-z_]\w*""", code))
 
 
 def _kept(

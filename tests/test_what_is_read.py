@@ -121,6 +121,21 @@ def test_attention_and_the_form_of_outputs_are_not_the_files_choice(folder, sett
     assert output.attentions is None
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"order_of_interleaved_layers": "local_attn_first", "position_embedding_type": "rope_gptj"},
+        {"pool_type": "last", "dense_list": [4096, 0], "tokenizer_padding_side": "right"},
+        {"loss_type": "ForCausalLMLoss", "merge_method": "slerp", "tokenizer_name": "org/a"},
+    ],
+)
+def test_what_no_code_reads_is_no_defect(folder, setting):
+    """As of Command R7B, Hunyuan and of models that others trained on."""
+    edit(folder / "config.json", **setting)
+    config = load(resolve(str(folder))).model.config
+    assert not any(hasattr(config, key) and key != "loss_type" for key in setting)
+
+
 def test_settings_inside_settings_are_cut_down_too(folder):
     edit(folder / "config.json", rope_scaling={"rope_type": "default", "rope_theta": 5.0, "_x": 1})
     model = load(resolve(str(folder))).model
