@@ -34,8 +34,9 @@ CLAIM = Claim(
     "samples on which it is above zero, and its median in units of the pair's mean effect; of "
     "several pairs, the value that the majority of them reaches.",
     rule=f"The discovery half picks the at most {MOST_PAIRS} non-degenerate pairs with the largest "
-    f"mean effect among those whose specific effect is above 0 (one-sided 95 % bound, t); none: "
-    f"inconclusive. On the confirmation half the claim is supported if the majority of them has a "
+    f"mean effect among those whose effect and specific effect close at least a tenth of the gap; "
+    f"none: inconclusive. "
+    f"On the confirmation half the claim is supported if the majority of them has a "
     f"positive interaction on more than {SMALLEST_POSITIVE_SHARE:.0%} of the samples (bootstrap "
     f"bound and exact majority sign test, ties count against) and a median interaction above "
     f"{SMALLEST_INTERACTION:.0%} of the pair's mean effect (bootstrap bound and the same test), "
@@ -55,18 +56,18 @@ CLAIM = Claim(
 def discover(
     together: Float[np.ndarray, "sample tuple"],
     specific: Float[np.ndarray, "sample tuple"],
+    gap: Float[np.ndarray, " sample"],
     *,
     is_discovery: Bool[np.ndarray, " sample"],
     degenerate: Bool[np.ndarray, " tuple"],
 ) -> tuple[int, ...]:
     """Indices of the pairs to judge, largest mean effect first; maybe none.
 
-    Candidates are the non-degenerate pairs whose mean specific effect on the discovery half is
-    above 0 (lower bound, Student's t). Raises: ValueError on NaN.
+    Candidates are the non-degenerate pairs whose mean effect and mean specific effect on the
+    discovery half close a tenth of its gap. Raises: ValueError on NaN.
     """
-    return largest_specific(
-        together[is_discovery], specific[is_discovery], among=~degenerate, most=MOST_PAIRS
-    )
+    picking = (values[is_discovery] for values in (together, specific, gap))
+    return largest_specific(*picking, among=~degenerate, most=MOST_PAIRS)
 
 
 def decide(
@@ -93,7 +94,12 @@ def decide(
     if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
         return no_room
     if not chosen:
-        return Decision("inconclusive", "no pair has a specific effect above zero", (), None)
+        return Decision(
+            "inconclusive",
+            "no pair's effect and specific effect close a tenth of the gap",
+            (),
+            None,
+        )
     half = ~is_discovery
     effect = together[half][:, list(chosen)]
     interaction = interactions(singles[half], effect, [pairs[pair] for pair in chosen])
@@ -130,6 +136,7 @@ def judge_cell(
     chosen = discover(
         together,
         cell.of_order(2, cell.specific(metric)),
+        cell.gap(metric),
         is_discovery=cell.is_discovery,
         degenerate=cell.of_order(2, cell.sweep.degenerate.numpy()),
     )
