@@ -18,6 +18,7 @@ SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
 SMALLEST_POSITIVE_SHARE = 0.50
 SMALLEST_INTERACTION = 0.05
+SATURATED = 0.80
 
 CLAIM = Claim(
     name="superadditivity",
@@ -32,7 +33,8 @@ CLAIM = Claim(
     f"pairs, the share that the majority of them reaches.",
     rule=f"The picking part picks the at most {MOST_PAIRS} non-degenerate pairs with the largest "
     f"mean effect among those whose effect and specific effect close at least "
-    f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. "
+    f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. Not applicable where one layer "
+    f"closes at least {SATURATED:.0%} of the gap there: nothing is left for a second one to add. "
     f"On the other samples, supported if the share that the majority of the pairs reaches is above "
     f"{SMALLEST_POSITIVE_SHARE:.0%} (partial conjunction over the pairs: sums of signs and "
     f"binomial tests; ties count against; one-sided 5 %), refuted if the rest of the pairs is "
@@ -45,6 +47,7 @@ CLAIM = Claim(
         "smallest share of samples": SMALLEST_POSITIVE_SHARE,
         "smallest interaction": SMALLEST_INTERACTION,
         "smallest closed share": SMALLEST_CLOSED_SHARE,
+        "saturated": SATURATED,
     },
 )
 
@@ -85,6 +88,8 @@ def decide(
     """
     if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
         return no_room
+    if saturated := _saturation(singles[is_discovery], gap[is_discovery]):
+        return saturated
     if not chosen:
         reason = (
             f"no pair's effect and specific effect close {SMALLEST_CLOSED_SHARE:.0%} of the gap"
@@ -129,6 +134,22 @@ def judge_cell(cell: Cell, metric: str, *, ways: int = 1) -> tuple[tuple[int, ..
         ways=ways,
     )
     return chosen, decision
+
+
+def _saturation(
+    singles: Float[np.ndarray, "sample layer"], gap: Float[np.ndarray, " sample"]
+) -> Decision | None:
+    """A `not_applicable` decision where one layer closes the gap by itself."""
+    if gap.mean() <= 0:
+        return None
+    closed = singles.mean(axis=0) / gap.mean()
+    if closed.max() < SATURATED:
+        return None
+    reason = (
+        f"one layer closes the gap: layer {int(closed.argmax())} closes {closed.max():.2f} of it, "
+        f"but should close less than {SATURATED}; nothing is left for a second layer to add"
+    )
+    return Decision("not_applicable", reason, (), None)
 
 
 @pytest.mark.claim(
