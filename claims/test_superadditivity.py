@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge, no_headroom
+from ivfixtures.judging import criterion, judge, judge_all, no_headroom
 from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.interactions import interactions
 from ivmethods.statistics import ALPHA, majority_share
@@ -38,8 +38,9 @@ CLAIM = Claim(
     f"On the other samples, supported if the share that the majority of the pairs reaches is above "
     f"{SMALLEST_POSITIVE_SHARE:.0%} (partial conjunction over the pairs: sums of signs and "
     f"binomial tests; ties count against; one-sided 5 %), refuted if the rest of the pairs is "
-    f"below by the same test of the opposite, inconclusive otherwise. "
-    f"Inconclusive without headroom (mean rr gap over all "
+    f"below by the same test of the opposite, inconclusive otherwise. 1/rank is convex, so that "
+    f"effects which add up in logits interact in rr: metric rr is supported only if logit is, too, "
+    f"and refuted if either is (5 % shared). Inconclusive without headroom (mean rr gap over all "
     f"samples below {SMALLEST_HEADROOM}).",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
@@ -114,7 +115,21 @@ def decide(
 
 
 def judge_cell(cell: Cell, metric: str, *, ways: int = 1) -> tuple[tuple[int, ...], Decision]:
-    """The pairs that a cell's picking part picks in one metric, and the verdict."""
+    """The pairs that a cell's picking part picks in one metric, and the verdict.
+
+    In rr, the verdict is on both metrics, each with pairs of its own; not applicable where rr
+    itself is saturated.
+    """
+    metrics = ("rr", "logit") if metric == "rr" else (metric,)
+    ways *= len(metrics)
+    decisions = {name: _judge_metric(cell, name, ways=ways) for name in metrics}
+    chosen, own = decisions[metric]
+    if len(metrics) == 1 or own.verdict == "not_applicable":
+        return chosen, own
+    return chosen, judge_all({name: decision for name, (_, decision) in decisions.items()})
+
+
+def _judge_metric(cell: Cell, metric: str, *, ways: int) -> tuple[tuple[int, ...], Decision]:
     together, gap = cell.of_order(2, cell.effects(metric)), cell.gap(metric)
     chosen = discover(
         together,
