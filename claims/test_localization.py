@@ -12,6 +12,7 @@ from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
+from ivmethods.bounded import bounded_ratio, wider
 from ivmethods.statistics import ALPHA, finite, ratio_of_means
 from ivmethods.sweep import LayerTuple
 
@@ -49,8 +50,8 @@ CLAIM = Claim(
     f"rival, and if it is more than {SMALLEST_PART_OF_ALL:.0%} of the effect of all layers "
     f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
     f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
-    f"inconclusive otherwise. "
-    f"Bounds are those of a bootstrap over samples. Inconclusive without headroom: mean "
+    f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
+    f"bounded quantities (Gaffke). Inconclusive without headroom: mean "
     f"rr gap over all samples below {SMALLEST_HEADROOM}.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
@@ -132,7 +133,8 @@ def decide(
         resampled = bootstrap(
             ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, alpha_high=high
         )
-        return criterion(name, f"{description} ({bounds})", resampled, threshold)
+        bounded = bounded_ratio(*arrays, draws=resamples, seed=seed, alpha_high=high)
+        return criterion(name, f"{description} ({bounds})", wider(resampled, bounded), threshold)
 
     criteria = [
         share_of_gap(
