@@ -20,6 +20,7 @@ SMALLEST_HEADROOM = 0.10
 SMALLEST_CLOSED_SHARE = 0.10
 FEW_LAYERS = 0.25
 SMALLEST_PART_OF_ALL = 0.50
+LEAST_SAMPLES = 15
 RIVALS = {
     "random vectors": "random",
     "other positions": "positions",
@@ -51,13 +52,15 @@ CLAIM = Claim(
     f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
     f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
     f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
-    f"bounded quantities (Gaffke). Inconclusive without headroom: mean "
-    f"rr gap over all samples below {SMALLEST_HEADROOM}.",
+    f"bounded quantities (Gaffke). Inconclusive without headroom (mean "
+    f"rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} "
+    f"samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "smallest closed share": SMALLEST_CLOSED_SHARE,
         "few layers": FEW_LAYERS,
         "smallest part of the effect of all layers": SMALLEST_PART_OF_ALL,
+        "least samples": LEAST_SAMPLES,
     },
 )
 
@@ -120,6 +123,9 @@ def decide(
     if no_room := no_headroom(gap, SMALLEST_HEADROOM):
         return no_room
     deciding = ~is_discovery
+    if (n := int(deciding.sum())) < LEAST_SAMPLES:
+        reason = f"{n} samples decide, but should be at least {LEAST_SAMPLES}"
+        return Decision("inconclusive", reason, (), None)
     if gap[deciding].mean() <= 0:
         reason = "no headroom: no gap on the samples that decide"
         return Decision("inconclusive", reason, (), None)

@@ -19,6 +19,7 @@ MOST_PAIRS = 10
 SMALLEST_POSITIVE_SHARE = 0.50
 SMALLEST_INTERACTION = 0.05
 SATURATED = 0.80
+LEAST_SAMPLES = 15
 
 CLAIM = Claim(
     name="superadditivity",
@@ -41,7 +42,7 @@ CLAIM = Claim(
     f"below by the same test of the opposite, inconclusive otherwise. 1/rank is convex, so that "
     f"effects which add up in logits interact in rr: metric rr is supported only if logit is, too, "
     f"and refuted if either is (5 % shared). Inconclusive without headroom (mean rr gap over all "
-    f"samples below {SMALLEST_HEADROOM}).",
+    f"samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "most pairs": MOST_PAIRS,
@@ -49,6 +50,7 @@ CLAIM = Claim(
         "smallest interaction": SMALLEST_INTERACTION,
         "smallest closed share": SMALLEST_CLOSED_SHARE,
         "saturated": SATURATED,
+        "least samples": LEAST_SAMPLES,
     },
 )
 
@@ -97,6 +99,9 @@ def decide(
         )
         return Decision("inconclusive", reason, (), None)
     deciding = ~is_discovery
+    if (n := int(deciding.sum())) < LEAST_SAMPLES:
+        reason = f"{n} samples decide, but should be at least {LEAST_SAMPLES}"
+        return Decision("inconclusive", reason, (), None)
     effect = together[deciding][:, list(chosen)]
     interaction = interactions(singles[deciding], effect, [pairs[pair] for pair in chosen])
     share, p = majority_share(
