@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ CLAIM = Claim(
     f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
     f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
     f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
-    f"bounded quantities (Gaffke). Inconclusive without headroom (mean "
+    f"bounded quantities (Gaffke). Inconclusive instead of refuted where no rival refutes and "
+    f"another tuple of few layers, or a pair, may do what is asked, by its upper bounds over all "
+    f"samples: it was missed, or two layers are not few here. Inconclusive without headroom (mean "
     f"rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} "
     f"samples that decide.",
     thresholds={
@@ -179,6 +182,55 @@ def decide(
     return judge(criteria, samples=len(gap))
 
 
+def unless_elsewhere(
+    decision: Decision,
+    effects: Float[np.ndarray, "sample tuple"],
+    specific: Float[np.ndarray, "sample tuple"],
+    tuples: Sequence[LayerTuple],
+    *,
+    gap: Float[np.ndarray, " sample"],
+    all_layers: Float[np.ndarray, " sample"],
+    degenerate: Bool[np.ndarray, " tuple"],
+    draws: int = 2_000,
+    seed: int = 0,
+) -> Decision:
+    """The decision, but inconclusive instead of refuted where another tuple may do what is asked.
+
+    The picking part may have missed it, or it may take two layers where only single ones are few.
+    A tuple may do what is asked unless an upper bound over all samples (Gaffke, one-sided 5 % /
+    ways to be refuted) is short of a tenth of the gap, of its effect or its specific effect, or of
+    half of the effect of all layers. What a rival refutes stays refuted.
+    """
+    short = {c.name for c in decision.criteria if c.outcome == "short"}
+    if not short or not short <= OWN_CRITERIA:
+        return decision
+    counted = sum(len(t) == 1 and not inert for t, inert in zip(tuples, degenerate, strict=True))
+    few = few_layers(counted)
+
+    def is_short(values: Float[np.ndarray, " sample"], threshold: float) -> bool:
+        bounds = bounded_ratio(values, gap, draws=draws, seed=seed, alpha_high=ALPHA / CRITERIA)
+        return bounds.high < threshold
+
+    def is_excluded(column: int) -> bool:
+        own = effects[:, column]
+        return (
+            is_short(own, SMALLEST_CLOSED_SHARE)
+            or is_short(specific[:, column], SMALLEST_CLOSED_SHARE)
+            or is_short(own - SMALLEST_PART_OF_ALL * all_layers, 0.0)
+        )
+
+    for column, layers in enumerate(tuples):
+        if degenerate[column] or len(layers) > max(2, few) or is_excluded(column):
+            continue
+        how = "are few" if len(layers) <= few else "are not few"
+        reason = (
+            f"layers {', '.join(map(str, layers))} ({how} of {counted}) may do what was asked: "
+            f"{decision.reason}"
+        )
+        return replace(decision, verdict="inconclusive", reason=reason)
+    return decision
+
+
 @pytest.mark.claim(
     CLAIM,
     metrics=("rr",),
@@ -214,6 +266,16 @@ def test_localization(cell: Cell) -> None:
         all_layers=all_layers,
         gap=gap,
         is_discovery=cell.is_discovery,
+        seed=cell.seed,
+    )
+    decision = unless_elsewhere(
+        decision,
+        effects,
+        specific,
+        tuples,
+        gap=gap,
+        all_layers=all_layers,
+        degenerate=degenerate,
         seed=cell.seed,
     )
     cell.conclude(
