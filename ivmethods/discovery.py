@@ -1,4 +1,6 @@
-"""Which tuples the picking part of the samples picks."""
+"""Which samples pick, and which tuples they pick."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -6,6 +8,21 @@ from jaxtyping import Bool, Float
 from ivmethods.statistics import finite
 
 SMALLEST_CLOSED_SHARE = 0.10
+ONE_IN = 4  # samples, one picks
+
+
+def picking_part(answers: Sequence[str]) -> Bool[np.ndarray, " sample"]:
+    """The samples that pick: a quarter, of every answer's samples about as many.
+
+    answers: the label of each sample, in seeded order. Samples are lined up answer by answer, in
+    the order in which answers first come, and every fourth one picks: where few answers exist,
+    effects differ between them, and parts that hold unlike answers would differ, too.
+    """
+    first = {answer: k for k, answer in reversed(list(enumerate(answers)))}
+    lined_up = np.argsort([first[answer] for answer in answers], kind="stable")
+    picks = np.zeros(len(answers), dtype=bool)
+    picks[lined_up[::ONE_IN]] = True
+    return picks
 
 
 def largest_specific(
