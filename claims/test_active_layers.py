@@ -139,7 +139,7 @@ def decide(
         "behaviour",
         gates.competence,
         gates.linear_form,
-        "headroom",
+        "runs",
         gates.headroom(SMALLEST_HEADROOM),
         gates.order(2),
         "sweeps",
