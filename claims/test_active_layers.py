@@ -14,7 +14,7 @@ from ivfixtures.judging import criterion, judge
 from ivfixtures.path_views import activity as head_shares
 from ivfixtures.traces import traced
 from ivmethods.bootstrap import bootstrap
-from ivmethods.discovery import largest_specific
+from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.heads import with_paths
 from ivmethods.statistics import ALPHA, sign_flip_p
 from ivmethods.sweep import LayerTuple
@@ -34,9 +34,9 @@ CLAIM = Claim(
     estimand="The mean activity of a layer's heads at T_inst, averaged over layers: weighted with "
     "the number of top tuples that the layer is in, minus weighted with the number of those that "
     "it is not in. Layers that cannot matter when patched are left out.",
-    rule=f"The discovery half picks the at most {MOST_TUPLES} non-degenerate tuples of two or "
-    f"three layers with the largest mean effect among those whose specific effect is above 0 "
-    f"(one-sided 95 % bound, t); none: inconclusive. On the confirmation half the claim is "
+    rule=f"The picking part picks the at most {MOST_TUPLES} non-degenerate tuples of two or "
+    f"three layers with the largest mean effect among those whose effect and specific effect close "
+    f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. On the others the claim is "
     f"supported if the difference is above {SMALLEST_DIFFERENCE} (bootstrap bound over samples, "
     f"one-sided 5 %) and too large for chance among layers (one-sided 5 %, sign flips of the "
     f"products of the two depth profiles' cosine components: a profile of the same smoothness, "
@@ -55,19 +55,21 @@ def discover(
     effects: Float[np.ndarray, "sample tuple"],
     specific: Float[np.ndarray, "sample tuple"],
     tuples: Sequence[LayerTuple],
+    gap: Float[np.ndarray, " sample"],
     *,
     is_discovery: Bool[np.ndarray, " sample"],
     degenerate: Bool[np.ndarray, " tuple"],
 ) -> tuple[LayerTuple, ...]:
     """The tuples whose layers are looked at, largest mean effect first; maybe none.
 
-    Candidates are the non-degenerate tuples of two or three layers whose mean specific effect on
-    the discovery half is above 0 (lower bound, Student's t). Raises: ValueError on NaN.
+    Candidates are the non-degenerate tuples of two or three layers whose mean effect and mean
+    specific effect on the picking part close a tenth of its gap. Raises: ValueError on NaN.
     """
     several = np.array([len(t) > 1 for t in tuples])
     chosen = largest_specific(
         effects[is_discovery],
         specific[is_discovery],
+        gap[is_discovery],
         among=several & ~degenerate,
         most=MOST_TUPLES,
     )
@@ -85,7 +87,7 @@ def decide(
 ) -> Decision:
     """The verdict on the tuples that `discover` chose, as CLAIM.rule says.
 
-    activity: head activity at T_inst of all samples; the discovery half is dropped here, and so are
+    activity: head activity at T_inst of all samples; the picking part is dropped here, and so are
     samples with NaN (no high-ranking path). layers: those that can matter when patched.
     resamples: of the bootstrap and of the sign flips.
 
@@ -96,14 +98,19 @@ def decide(
     add up to the difference; with fewer than 6 layers it cannot reach 5 %.
     """
     if not chosen:
-        return Decision("inconclusive", "no tuple has a specific effect above zero", (), None)
+        return Decision(
+            "inconclusive",
+            "no tuple's effect and specific effect close a tenth of the gap",
+            (),
+            None,
+        )
     weights = _weights(chosen, layers)
     if weights is None:
         reason = f"each of the {len(layers)} layers is in equally many of the {len(chosen)} tuples"
         return Decision("inconclusive", reason, (), None)
     kept = ~is_discovery & with_paths(activity)
     if not kept.any():
-        reason = "no sample of the confirmation half has a high-ranking path from T_inst"
+        reason = "no sample that decides has a high-ranking path from T_inst"
         return Decision("inconclusive", reason, (), None)
     profiles = activity[kept][:, list(layers)].mean(axis=2)
     p = _unrelated_p(weights, profiles.mean(axis=0), flips=resamples, seed=seed)
@@ -132,7 +139,7 @@ def decide(
         "behaviour",
         gates.competence,
         gates.linear_form,
-        "headroom",
+        "runs",
         gates.headroom(SMALLEST_HEADROOM),
         gates.order(2),
         "sweeps",
@@ -150,6 +157,7 @@ def test_active_layers(cell: Cell) -> None:
         cell.effects(),
         cell.specific(),
         cell.sweep.tuples,
+        cell.gap(),
         is_discovery=cell.is_discovery,
         degenerate=degenerate,
     )

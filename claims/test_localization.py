@@ -1,7 +1,8 @@
 """Localization (section 5.1): T_inst's residual at few layers carries the instruction."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
+from ivmethods.bounded import bounded_ratio, wider
 from ivmethods.statistics import ALPHA, finite, ratio_of_means
 from ivmethods.sweep import LayerTuple
 
@@ -19,7 +21,15 @@ SMALLEST_HEADROOM = 0.10
 SMALLEST_CLOSED_SHARE = 0.10
 FEW_LAYERS = 0.25
 SMALLEST_PART_OF_ALL = 0.50
-CRITERIA = 5
+LEAST_SAMPLES = 15
+RIVALS = {
+    "random vectors": "random",
+    "other positions": "positions",
+    "neutral sentences": "neutral",
+}
+PART_OF_ALL = f"lead over {SMALLEST_PART_OF_ALL:.0%} of all layers"
+OWN_CRITERIA = {"closed share", "specifically closed share", PART_OF_ALL}
+CRITERIA = len(OWN_CRITERIA) + len(RIVALS)
 
 CLAIM = Claim(
     name="localization",
@@ -29,28 +39,38 @@ CLAIM = Claim(
     quote="our setup checks for localizability of instruction digests by testing whether the model "
     "can recover the correct answer from the query context and a small subset of the "
     "instructional representations.",
-    estimand="The share of the gap between target and instructed run that is closed by writing "
-    "T_inst's residual after few layers at the filler: mean effect / mean gap over samples, for "
-    "the effect and for the specific effect; and how it compares with writing it after every "
-    "layer.",
+    estimand="The share of the gap between target and instructed run, in rr, that is closed by "
+    "writing T_inst's residual after few layers at the filler: mean effect / mean gap over "
+    "samples, for the effect and for the specific effect; and how it compares with the best of "
+    "other vectors written there, and with writing it after every layer.",
     rule=f"Of the tuples with fewer than {FEW_LAYERS:.0%} of the layers (one layer at least; the "
-    f"inert last one does not count), the discovery half picks the one whose smaller one of mean "
-    f"effect and mean specific effect is largest; everything else is judged on the confirmation "
-    f"half alone. Supported if the tuple closes more than {SMALLEST_CLOSED_SHARE:.0%} of the gap "
-    f"with its effect and with its specific effect, if its effect exceeds that of norm-matched "
-    f"random vectors and that of the instruction's other positions, and if it is more than "
-    f"{SMALLEST_PART_OF_ALL:.0%} of the effect of all layers together: each with its lower bound "
-    f"(bootstrap over samples, one-sided 5 %). Refuted if an upper bound is short of its "
-    f"threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
-    f"inconclusive otherwise. Inconclusive without headroom: mean rr gap over all samples below "
-    f"{SMALLEST_HEADROOM}.",
+    f"inert last one does not count), the picking part picks the one whose smaller one of mean "
+    f"effect and mean specific effect is largest, and the rivals with the largest mean effect: of "
+    f"norm-matched random vectors, of the instruction's other positions, of neutral sentences. On "
+    f"the other samples, supported if the tuple closes more than {SMALLEST_CLOSED_SHARE:.0%} of "
+    f"the gap with its effect and with its specific effect, if its effect exceeds that of each "
+    f"rival, and if it is more than {SMALLEST_PART_OF_ALL:.0%} of the effect of all layers "
+    f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
+    f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
+    f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
+    f"bounded quantities (Gaffke). Inconclusive instead of refuted where no rival refutes and "
+    f"another tuple of few layers, or a pair, may do what is asked, by its upper bounds over all "
+    f"samples: it was missed, or two layers are not few here. Inconclusive without headroom (mean "
+    f"rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} "
+    f"samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "smallest closed share": SMALLEST_CLOSED_SHARE,
         "few layers": FEW_LAYERS,
         "smallest part of the effect of all layers": SMALLEST_PART_OF_ALL,
+        "least samples": LEAST_SAMPLES,
     },
 )
+
+
+def few_layers(layers: int) -> int:
+    """The largest number of layers that is fewer than a quarter of those that count; at least 1."""
+    return max(1, math.ceil(FEW_LAYERS * layers) - 1)
 
 
 def discover(
@@ -63,7 +83,7 @@ def discover(
 ) -> int:
     """The tuple of few layers whose smaller one of mean effect and mean specific effect is largest.
 
-    Only the discovery half counts. Of equal ones the first: tuples come with fewest layers first.
+    Only the picking part counts. Of equal ones the first: tuples come with fewest layers first.
     Raises: ValueError if every tuple is degenerate, or on NaN.
     """
     if degenerate.all():
@@ -71,13 +91,13 @@ def discover(
             f"non-degenerate tuples=0 of {len(degenerate)}, but should be at least 1 "
             "[localization]: sweep layers before the last one"
         )
-    own = finite(effects[is_discovery], "effects", "localization, discovery half")
-    contrasted = finite(specific[is_discovery], "specific", "localization, discovery half")
+    own = finite(effects[is_discovery], "effects", "localization, picking part")
+    contrasted = finite(specific[is_discovery], "specific", "localization, picking part")
     smaller = np.minimum(own.mean(axis=0), contrasted.mean(axis=0))
     layers = {
         layer for t, inert in zip(tuples, degenerate, strict=True) if not inert for layer in t
     }
-    few = max(1, math.ceil(FEW_LAYERS * len(layers)) - 1)
+    few = few_layers(len(layers))
     passed_over = degenerate | np.array([len(t) > few for t in tuples])
     return int(np.argmax(np.where(passed_over, -np.inf, smaller)))
 
@@ -87,55 +107,45 @@ def decide(
     effects: Float[np.ndarray, "sample tuple"],
     specific: Float[np.ndarray, "sample tuple"],
     chosen: int,
-    random: Float[np.ndarray, "sample draw"],
-    other_positions: Float[np.ndarray, " sample"],
+    rivals: Mapping[str, Float[np.ndarray, "sample _"]],
     all_layers: Float[np.ndarray, " sample"],
     gap: Float[np.ndarray, " sample"],
-    rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Decision:
-    """The verdict on the tuple that `discover` chose, as CLAIM.rule says.
+    """The verdict on the tuple that `discover` chose, as CLAIM.rule says. All values are in rr.
 
-    random, other_positions: effects of norm-matched random vectors, and the mean effect over the
-    other instruction positions, at the chosen tuple. all_layers: effect of patching every layer.
-    gap: metric(instructed) - metric(target); rr_gap the same in rr. Arrays hold all samples; the
-    discovery half is dropped here.
+    rivals: effects at the chosen tuple of the other vectors, by their kind; a kind without any is
+    left out. all_layers: effect of patching every layer. gap: rr(instructed) - rr(target). Arrays
+    hold all samples; those that picked are dropped here.
 
     Supported is an intersection-union test: each criterion's `low` is at the full alpha. Refuted
-    is any one of five, so each `high` is at alpha / 5 (Bonferroni).
-
-    Deviation: DESIGN asks that half of the positive effect lie in < 25 % of the tuples. Tuples
-    nest: each one with an effective layer has its effect. Two layers that restore everything alone
-    fill 18 of a 6-layer model's 25 tuples, so half of the effect takes 36 % of them, and more such
-    layers take more: the stronger localization is, the surer it would be refuted. Here the quarter
-    and the half are of layers, as the paper's definition has it (the quote); the share of tuples
-    is shown beside it.
+    is any one of six, so each `high` is at alpha / 6 (Bonferroni).
     """
-    if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
+    if no_room := no_headroom(gap, SMALLEST_HEADROOM):
         return no_room
-    half = ~is_discovery
-    if gap[half].mean() <= 0:
-        return Decision("inconclusive", "no headroom: no gap on the confirmation half", (), None)
-    closed, gap = effects[half, chosen], gap[half]
+    deciding = ~is_discovery
+    if (n := int(deciding.sum())) < LEAST_SAMPLES:
+        reason = f"{n} samples decide, but should be at least {LEAST_SAMPLES}"
+        return Decision("inconclusive", reason, (), None)
+    if gap[deciding].mean() <= 0:
+        reason = "no headroom: no gap on the samples that decide"
+        return Decision("inconclusive", reason, (), None)
+    closed = effects[:, chosen]
     bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
 
     def share_of_gap(
-        name: str, description: str, effect: np.ndarray, threshold: float
+        name: str, description: str, effect: Float[np.ndarray, " sample"], threshold: float
     ) -> Criterion:
-        interval = bootstrap(
-            ratio_of_means,
-            effect,
-            gap,
-            smooth=True,
-            resamples=resamples,
-            seed=seed,
-            alpha_high=ALPHA / CRITERIA,
+        arrays, high = (effect[deciding], gap[deciding]), ALPHA / CRITERIA
+        resampled = bootstrap(
+            ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, alpha_high=high
         )
-        return criterion(name, f"{description} ({bounds})", interval, threshold)
+        bounded = bounded_ratio(*arrays, draws=resamples, seed=seed, alpha_high=high)
+        return criterion(name, f"{description} ({bounds})", wider(resampled, bounded), threshold)
 
-    criteria = (
+    criteria = [
         share_of_gap(
             "closed share",
             "mean effect of the chosen tuple / mean gap",
@@ -145,30 +155,80 @@ def decide(
         share_of_gap(
             "specifically closed share",
             "mean specific effect of the chosen tuple / mean gap",
-            specific[half, chosen],
+            specific[:, chosen],
             SMALLEST_CLOSED_SHARE,
         ),
+    ]
+    for name, values in rivals.items():
+        if values.shape[1]:
+            best = int(values[is_discovery].mean(axis=0).argmax())
+            criteria.append(
+                share_of_gap(
+                    f"lead over {name}",
+                    f"mean (effect - effect of the best of {values.shape[1]} {name}) / mean gap",
+                    closed - values[:, best],
+                    0.0,
+                )
+            )
+    criteria.append(
         share_of_gap(
-            "lead over random vectors",
-            "mean (effect - mean effect of norm-matched random vectors) / mean gap",
-            closed - random[half].mean(axis=1),
-            0.0,
-        ),
-        share_of_gap(
-            "lead over other positions",
-            "mean (effect - mean effect of the instruction's other positions) / mean gap",
-            closed - other_positions[half],
-            0.0,
-        ),
-        share_of_gap(
-            f"lead over {SMALLEST_PART_OF_ALL:.0%} of all layers",
+            PART_OF_ALL,
             f"mean (effect - {SMALLEST_PART_OF_ALL:.0%} of the effect of patching every layer) / "
             "mean gap",
-            closed - SMALLEST_PART_OF_ALL * all_layers[half],
+            closed - SMALLEST_PART_OF_ALL * all_layers,
             0.0,
-        ),
+        )
     )
-    return judge(criteria, samples=len(rr_gap))
+    return judge(criteria, samples=len(gap))
+
+
+def unless_elsewhere(
+    decision: Decision,
+    effects: Float[np.ndarray, "sample tuple"],
+    specific: Float[np.ndarray, "sample tuple"],
+    tuples: Sequence[LayerTuple],
+    *,
+    gap: Float[np.ndarray, " sample"],
+    all_layers: Float[np.ndarray, " sample"],
+    degenerate: Bool[np.ndarray, " tuple"],
+    draws: int = 2_000,
+    seed: int = 0,
+) -> Decision:
+    """The decision, but inconclusive instead of refuted where another tuple may do what is asked.
+
+    The picking part may have missed it, or it may take two layers where only single ones are few.
+    A tuple may do what is asked unless an upper bound over all samples (Gaffke, one-sided 5 % /
+    ways to be refuted) is short of a tenth of the gap, of its effect or its specific effect, or of
+    half of the effect of all layers. What a rival refutes stays refuted.
+    """
+    short = {c.name for c in decision.criteria if c.outcome == "short"}
+    if not short or not short <= OWN_CRITERIA:
+        return decision
+    counted = sum(len(t) == 1 and not inert for t, inert in zip(tuples, degenerate, strict=True))
+    few = few_layers(counted)
+
+    def is_short(values: Float[np.ndarray, " sample"], threshold: float) -> bool:
+        bounds = bounded_ratio(values, gap, draws=draws, seed=seed, alpha_high=ALPHA / CRITERIA)
+        return bounds.high < threshold
+
+    def is_excluded(column: int) -> bool:
+        own = effects[:, column]
+        return (
+            is_short(own, SMALLEST_CLOSED_SHARE)
+            or is_short(specific[:, column], SMALLEST_CLOSED_SHARE)
+            or is_short(own - SMALLEST_PART_OF_ALL * all_layers, 0.0)
+        )
+
+    for column, layers in enumerate(tuples):
+        if degenerate[column] or len(layers) > max(2, few) or is_excluded(column):
+            continue
+        how = "are few" if len(layers) <= few else "are not few"
+        reason = (
+            f"layers {', '.join(map(str, layers))} ({how} of {counted}) may do what was asked: "
+            f"{decision.reason}"
+        )
+        return replace(decision, verdict="inconclusive", reason=reason)
+    return decision
 
 
 @pytest.mark.claim(
@@ -197,16 +257,25 @@ def test_localization(cell: Cell) -> None:
     )
     layers = tuples[chosen]
     controls = cell.controls(layers)
+    gap, all_layers = cell.gap(), cell.all_layers()
     decision = decide(
         effects=effects,
         specific=specific,
         chosen=chosen,
-        random=controls["random"],
-        other_positions=controls["positions"].mean(axis=1),
-        all_layers=cell.all_layers(),
-        gap=cell.gap(),
-        rr_gap=cell.gap("rr"),
+        rivals={name: controls[key] for name, key in RIVALS.items()},
+        all_layers=all_layers,
+        gap=gap,
         is_discovery=cell.is_discovery,
+        seed=cell.seed,
+    )
+    decision = unless_elsewhere(
+        decision,
+        effects,
+        specific,
+        tuples,
+        gap=gap,
+        all_layers=all_layers,
+        degenerate=degenerate,
         seed=cell.seed,
     )
     cell.conclude(
@@ -224,6 +293,6 @@ def test_localization(cell: Cell) -> None:
         per_sample={
             "effect": effects[:, chosen],
             "specific effect": specific[:, chosen],
-            "gap": cell.gap(),
+            "gap": gap,
         },
     )

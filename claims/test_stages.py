@@ -147,9 +147,9 @@ def _judge_resemblance(cell: Cell) -> None:
 
 def _judge_superadditivity(cell: Cell) -> None:
     parts = stages(cell)
-    ways = superadditivity.CRITERIA * len(parts)
     found = {
-        stage: superadditivity.judge_cell(part, "rr", ways=ways) for stage, part in parts.items()
+        stage: superadditivity.judge_cell(part, "rr", ways=len(parts))
+        for stage, part in parts.items()
     }
     decisions = {stage: decision for stage, (_, decision) in found.items()}
     best = {

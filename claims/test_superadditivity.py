@@ -1,7 +1,6 @@
 """Superadditivity (section 5.1, Eq. 2): f(ij) > f(i) + f(j)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,17 +9,17 @@ from jaxtyping import Bool, Float
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge, no_headroom
-from ivmethods.bootstrap import bootstrap
-from ivmethods.discovery import largest_specific
+from ivfixtures.judging import criterion, judge, judge_all, no_headroom
+from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.interactions import interactions
-from ivmethods.statistics import ALPHA, majority_sign_p, majority_value
+from ivmethods.statistics import ALPHA, majority_share
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
 SMALLEST_POSITIVE_SHARE = 0.50
 SMALLEST_INTERACTION = 0.05
-CRITERIA = 2
+SATURATED = 0.80
+LEAST_SAMPLES = 15
 
 CLAIM = Claim(
     name="superadditivity",
@@ -30,24 +29,28 @@ CLAIM = Claim(
     quote="we find that the instructional representations at various individual layers have a "
     "greater effect on the rank and logit of the target token when acting together in "
     "combination, rather than when their individual contributions are summed together.",
-    estimand="The interaction f(ij) - f(i) - f(j) of a pair of layers, per sample: the share of "
-    "samples on which it is above zero, and its median in units of the pair's mean effect; of "
-    "several pairs, the value that the majority of them reaches.",
-    rule=f"The discovery half picks the at most {MOST_PAIRS} non-degenerate pairs with the largest "
-    f"mean effect among those whose specific effect is above 0 (one-sided 95 % bound, t); none: "
-    f"inconclusive. On the confirmation half the claim is supported if the majority of them has a "
-    f"positive interaction on more than {SMALLEST_POSITIVE_SHARE:.0%} of the samples (bootstrap "
-    f"bound and exact majority sign test, ties count against) and a median interaction above "
-    f"{SMALLEST_INTERACTION:.0%} of the pair's mean effect (bootstrap bound and the same test), "
-    f"each one-sided at 5 %. It is refuted if one of the two upper bounds is short of its "
-    f"threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
-    f"inconclusive otherwise. Inconclusive without headroom: mean rr gap over all samples below "
-    f"{SMALLEST_HEADROOM}.",
+    estimand=f"The share of samples on which the interaction f(ij) - f(i) - f(j) of a pair of "
+    f"layers exceeds {SMALLEST_INTERACTION:.0%} of the size of its effect |f(ij)|; of several "
+    f"pairs, the share that the majority of them reaches.",
+    rule=f"The picking part picks the at most {MOST_PAIRS} non-degenerate pairs with the largest "
+    f"mean effect among those whose effect and specific effect close at least "
+    f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. Not applicable where one layer "
+    f"closes at least {SATURATED:.0%} of the gap there: nothing is left for a second one to add. "
+    f"On the other samples, supported if the share that the majority of the pairs reaches is above "
+    f"{SMALLEST_POSITIVE_SHARE:.0%} (partial conjunction over the pairs: sums of signs and "
+    f"binomial tests; ties count against; one-sided 5 %), refuted if the rest of the pairs is "
+    f"below by the same test of the opposite, inconclusive otherwise. 1/rank is convex, so that "
+    f"effects which add up in logits interact in rr: metric rr is supported only if logit is, too, "
+    f"and refuted if either is (5 % shared). Inconclusive without headroom (mean rr gap over all "
+    f"samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "most pairs": MOST_PAIRS,
         "smallest share of samples": SMALLEST_POSITIVE_SHARE,
         "smallest interaction": SMALLEST_INTERACTION,
+        "smallest closed share": SMALLEST_CLOSED_SHARE,
+        "saturated": SATURATED,
+        "least samples": LEAST_SAMPLES,
     },
 )
 
@@ -55,18 +58,18 @@ CLAIM = Claim(
 def discover(
     together: Float[np.ndarray, "sample tuple"],
     specific: Float[np.ndarray, "sample tuple"],
+    gap: Float[np.ndarray, " sample"],
     *,
     is_discovery: Bool[np.ndarray, " sample"],
     degenerate: Bool[np.ndarray, " tuple"],
 ) -> tuple[int, ...]:
     """Indices of the pairs to judge, largest mean effect first; maybe none.
 
-    Candidates are the non-degenerate pairs whose mean specific effect on the discovery half is
-    above 0 (lower bound, Student's t). Raises: ValueError on NaN.
+    Candidates are the non-degenerate pairs whose mean effect and mean specific effect on the
+    picking part close a tenth of its gap. Raises: ValueError on NaN.
     """
-    return largest_specific(
-        together[is_discovery], specific[is_discovery], among=~degenerate, most=MOST_PAIRS
-    )
+    picking = (values[is_discovery] for values in (together, specific, gap))
+    return largest_specific(*picking, among=~degenerate, most=MOST_PAIRS)
 
 
 def decide(
@@ -75,61 +78,68 @@ def decide(
     together: Float[np.ndarray, "sample tuple"],
     pairs: Sequence[tuple[int, ...]],
     chosen: Sequence[int],
+    gap: Float[np.ndarray, " sample"],
     rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
-    ways: int = CRITERIA,
-    resamples: int = 10_000,
-    seed: int = 0,
+    ways: int = 1,
 ) -> Decision:
-    """The verdict on the pairs that `discover` chose, as CLAIM.rule says.
+    """The verdict on the pairs that `discover` chose, in one metric, as CLAIM.rule says.
 
-    pairs: the layers of every column of `together`. rr_gap: rr(instructed) - rr(target), whatever
-    the metric. Arrays hold all samples; the discovery half is dropped here. ways: to be refuted,
-    where this is one decision of several.
-
-    Supported is an intersection-union test: each criterion's `low` and p-value are at the full
-    alpha. Refuted is any one of two, so each `high` is at alpha / 2 (Bonferroni).
+    pairs: the layers of every column of `together`. gap: metric(instructed) - metric(target);
+    rr_gap the same in rr. Arrays hold all samples; those that picked are dropped here. ways: to be
+    refuted, where this is one decision of several: they share the alpha of refuting.
     """
     if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
         return no_room
+    if saturated := _saturation(singles[is_discovery], gap[is_discovery]):
+        return saturated
     if not chosen:
-        return Decision("inconclusive", "no pair has a specific effect above zero", (), None)
-    half = ~is_discovery
-    effect = together[half][:, list(chosen)]
-    interaction = interactions(singles[half], effect, [pairs[pair] for pair in chosen])
-    bounds = f"bounds: one-sided 5 % below, 5 % / {ways} above"
-    settings: dict[str, Any] = {"smooth": False, "resamples": resamples, "seed": seed}
-    settings["alpha_high"] = ALPHA / ways
-    share = bootstrap(_majority_share, interaction, **settings)
-    size = bootstrap(_majority_size, interaction, effect, **settings)
-    criteria = (
-        criterion(
-            "share of samples with a positive interaction",
-            f"what the majority of {len(chosen)} pairs reaches; p: majority sign test ({bounds})",
-            share,
-            SMALLEST_POSITIVE_SHARE,
-            p_value=majority_sign_p(interaction > 0),
-        ),
-        criterion(
-            "median interaction / mean effect",
-            f"what the majority of {len(chosen)} pairs reaches; p: majority sign test of the "
-            f"interaction being above {SMALLEST_INTERACTION:.0%} of the sample's effect ({bounds})",
-            size,
-            SMALLEST_INTERACTION,
-            p_value=majority_sign_p(interaction > SMALLEST_INTERACTION * effect),
-        ),
+        reason = (
+            f"no pair's effect and specific effect close {SMALLEST_CLOSED_SHARE:.0%} of the gap"
+        )
+        return Decision("inconclusive", reason, (), None)
+    deciding = ~is_discovery
+    if (n := int(deciding.sum())) < LEAST_SAMPLES:
+        reason = f"{n} samples decide, but should be at least {LEAST_SAMPLES}"
+        return Decision("inconclusive", reason, (), None)
+    effect = together[deciding][:, list(chosen)]
+    interaction = interactions(singles[deciding], effect, [pairs[pair] for pair in chosen])
+    share, p = majority_share(
+        interaction > SMALLEST_INTERACTION * np.abs(effect), alpha_high=ALPHA / ways
     )
-    return judge(criteria, samples=len(rr_gap))
+    superadditive = criterion(
+        "share of samples with a positive interaction",
+        f"interaction above {SMALLEST_INTERACTION:.0%} of the effect; what the majority of "
+        f"{len(chosen)} pairs reaches; p: partial conjunction (bounds: one-sided 5 % below, "
+        f"5 % / {ways} above)",
+        share,
+        SMALLEST_POSITIVE_SHARE,
+        p_value=p,
+    )
+    return judge([superadditive], samples=len(rr_gap))
 
 
-def judge_cell(
-    cell: Cell, metric: str, *, ways: int = CRITERIA
-) -> tuple[tuple[int, ...], Decision]:
-    """The pairs that a cell's discovery half picks, and the verdict on them."""
-    together = cell.of_order(2, cell.effects(metric))
+def judge_cell(cell: Cell, metric: str, *, ways: int = 1) -> tuple[tuple[int, ...], Decision]:
+    """The pairs that a cell's picking part picks in one metric, and the verdict.
+
+    In rr, the verdict is on both metrics, each with pairs of its own; not applicable where rr
+    itself is saturated.
+    """
+    metrics = ("rr", "logit") if metric == "rr" else (metric,)
+    ways *= len(metrics)
+    decisions = {name: _judge_metric(cell, name, ways=ways) for name in metrics}
+    chosen, own = decisions[metric]
+    if len(metrics) == 1 or own.verdict == "not_applicable":
+        return chosen, own
+    return chosen, judge_all({name: decision for name, (_, decision) in decisions.items()})
+
+
+def _judge_metric(cell: Cell, metric: str, *, ways: int) -> tuple[tuple[int, ...], Decision]:
+    together, gap = cell.of_order(2, cell.effects(metric)), cell.gap(metric)
     chosen = discover(
         together,
         cell.of_order(2, cell.specific(metric)),
+        gap,
         is_discovery=cell.is_discovery,
         degenerate=cell.of_order(2, cell.sweep.degenerate.numpy()),
     )
@@ -138,12 +148,28 @@ def judge_cell(
         together=together,
         pairs=cell.tuples_of_order(2),
         chosen=chosen,
+        gap=gap,
         rr_gap=cell.gap("rr"),
         is_discovery=cell.is_discovery,
         ways=ways,
-        seed=cell.seed,
     )
     return chosen, decision
+
+
+def _saturation(
+    singles: Float[np.ndarray, "sample layer"], gap: Float[np.ndarray, " sample"]
+) -> Decision | None:
+    """A `not_applicable` decision where one layer closes the gap by itself."""
+    if gap.mean() <= 0:
+        return None
+    closed = singles.mean(axis=0) / gap.mean()
+    if closed.max() < SATURATED:
+        return None
+    reason = (
+        f"one layer closes the gap: layer {int(closed.argmax())} closes {closed.max():.2f} of it, "
+        f"but should close less than {SATURATED}; nothing is left for a second layer to add"
+    )
+    return Decision("not_applicable", reason, (), None)
 
 
 @pytest.mark.claim(
@@ -189,17 +215,3 @@ def test_superadditivity(cell: Cell) -> None:
             )
         },
     )
-
-
-def _majority_share(interaction: Float[np.ndarray, "draw sample tuple"]) -> np.ndarray:
-    return majority_value((interaction > 0).mean(axis=1))
-
-
-def _majority_size(
-    interaction: Float[np.ndarray, "draw sample tuple"],
-    effect: Float[np.ndarray, "draw sample tuple"],
-) -> np.ndarray:
-    """A pair without a positive mean effect has no part of it to show, and counts as -1."""
-    mean = effect.mean(axis=1)
-    share = np.median(interaction, axis=1) / np.where(mean > 0, mean, 1.0)
-    return majority_value(np.where(mean > 0, share, -1.0))

@@ -33,8 +33,8 @@ CLAIM = Claim(
     f"refuted if its lead over any rival is short of {SMALLEST_LEAD:.0%} (one-sided 5 % / number "
     f"of rivals), inconclusive otherwise. Each bound is the wider one of two: bootstrap over "
     f"samples, and sign flips of the paired differences. Where the task names an earlier sentence "
-    f"end of its instruction, the one of the two with the larger mean on the discovery half takes "
-    f"T_inst's place, and the confirmation half alone decides; elsewhere all samples decide. "
+    f"end of its instruction, the one of the two with the larger mean on the picking part takes "
+    f"T_inst's place, and the other samples alone decide; elsewhere all samples decide. "
     f"Inconclusive if no token has any high-ranking path.",
     thresholds={"smallest relative lead": SMALLEST_LEAD},
 )
@@ -43,7 +43,7 @@ CLAIM = Claim(
 def discover(
     candidates: Float[np.ndarray, "sample candidate"], *, is_discovery: Bool[np.ndarray, " sample"]
 ) -> int:
-    """Index of the candidate with the largest mean on the discovery half, the first of equal ones.
+    """Index of the candidate with the largest mean on the picking part, the first of equal ones.
 
     candidates: numbers or shares, as in `decide`, of the tokens that may stand for T_inst, T_inst
     first. Samples with NaN do not count.

@@ -18,6 +18,7 @@ from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
 from ivfixtures.verdicts import Hearing
+from ivmethods.discovery import picking_part
 from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import clopper_pearson
@@ -104,8 +105,8 @@ class Cell:
 
     @cached_property
     def is_discovery(self) -> Bool[np.ndarray, " sample"]:
-        """The samples that pick: every other one of the seeded order. The rest decide."""
-        return np.arange(len(self.bench.items)) % 2 == 0
+        """The samples that pick, a quarter of each answer's; the rest decide."""
+        return picking_part([item.answers[0] for item in self.bench.items])
 
     @cached_property
     def exact(self) -> Bool[np.ndarray, " sample"]:

@@ -93,11 +93,11 @@ def concentrations(cell: Cell) -> Table:
 
 
 def pairs(cell: Cell, chosen: Sequence[LayerTuple]) -> Table:
-    """Each chosen pair by itself on the confirmation half."""
-    half = ~cell.is_discovery
+    """Each chosen pair by itself on the samples that decide."""
+    deciding = ~cell.is_discovery
     columns = [cell.sweep.tuples.index(t) for t in chosen]
-    singles = cell.of_order(1, cell.effects())[half]
-    found = pair_results(singles, cell.effects()[half][:, columns], chosen) if chosen else ()
+    singles = cell.of_order(1, cell.effects())[deciding]
+    found = pair_results(singles, cell.effects()[deciding][:, columns], chosen) if chosen else ()
     names = (
         *("layers", "f(ij)", "f(i) + f(j)", "median interaction", "share of samples above 0"),
         *("exact binomial p", "Holm p", "Wilcoxon p"),
@@ -109,7 +109,7 @@ def pairs(cell: Cell, chosen: Sequence[LayerTuple]) -> Table:
         )
         for r in found
     ]
-    caption = "Confirmation half. Interaction: f(ij) - f(i) - f(j); p-values one-sided."
+    caption = "Samples that decide. Interaction: f(ij) - f(i) - f(j); p-values one-sided."
     return Table("The chosen pairs", names, tuple(rows), caption)
 
 
@@ -125,7 +125,7 @@ def leads(cell: Cell) -> Table:
             d = found.difference
             rows.append((name, best, rival, d.estimate, d.low, d.high, found.p_value))
     columns = ("of", "best tuple", "best with one layer less", "lead", "low", "high", "sign-flip p")
-    caption = "Best on the discovery half; their mean difference on the confirmation half."
+    caption = "Best on the picking part; their mean difference on the samples that decide."
     return Table("What one more layer adds", columns, tuple(rows), caption)
 
 
@@ -236,7 +236,7 @@ def layers_text(layers: LayerTuple) -> str:
 
 
 def chosen_text(tuples: Sequence[LayerTuple]) -> str:
-    """The tuples that the discovery half picked, in its order; empty where it picked none."""
+    """The tuples that the picking part picked, in its order; empty where it picked none."""
     noun = "layer" if sum(map(len, tuples)) == 1 else "layers"
     return f"{noun} {' · '.join(map(layers_text, tuples))}" if tuples else ""
 

@@ -134,7 +134,7 @@ def layers_and_tuples(
         rows.append((layer, sum(layer in t for t in chosen), _number(mean), many))
     columns = ("layer", "in top tuples", "mean activity of its heads", "active heads")
     caption = f"Active: mean activity above {ACTIVE}. Activity over all samples."
-    title = f"Layers and the {len(chosen)} top tuples of the discovery half"
+    title = f"Layers and the {len(chosen)} top tuples of the picking part"
     return Table(title, columns, tuple(rows), caption)
 
 

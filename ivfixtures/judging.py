@@ -60,11 +60,13 @@ def judge(criteria: Sequence[Criterion], *, samples: int) -> Decision:
 def judge_all(decisions: Mapping[str, Decision]) -> Decision:
     """Supported if every one of several named decisions is, refuted if any one is refuted.
 
-    As in `judge`: the decisions share the alpha of refuting between them, and that of supporting
-    not.
+    Else not applicable if any one is. As in `judge`: the decisions share the alpha of refuting
+    between them, and that of supporting not.
     """
     verdicts = [decision.verdict for decision in decisions.values()]
-    verdict = next((v for v in ("refuted", "inconclusive") if v in verdicts), "supported")
+    verdict = next(
+        (v for v in ("refuted", "not_applicable", "inconclusive") if v in verdicts), "supported"
+    )
     telling = {name: d for name, d in decisions.items() if d.verdict == verdict}
     needed = [d.samples_to_decide for d in telling.values()]
     return Decision(

@@ -45,7 +45,7 @@ def parameters(
         "protocol": "paper",
         "instruction": bench.task.instruction,
         "control instruction": bench.task.contrast_instruction,
-        "discovery samples": np.flatnonzero(is_discovery).tolist(),
+        "picking samples": np.flatnonzero(is_discovery).tolist(),
         **_chats(benches),
     }
 

@@ -39,8 +39,8 @@ class PairResult:
 class Lead:
     """The best tuple of one kind against the best of another.
 
-    best, rival: their indices, chosen on the discovery half. difference: mean effect of best minus
-    rival on the confirmation half. p_value: of that difference, one-sided, by sign flips.
+    best, rival: their indices, chosen on the picking part. difference: mean effect of best minus
+    rival on the samples that decide. p_value: of that difference, one-sided, by sign flips.
     """
 
     best: int
@@ -75,7 +75,7 @@ def pair_results(
     together: Float[np.ndarray, "sample tuple"],
     pairs: Sequence[tuple[int, ...]],
 ) -> tuple[PairResult, ...]:
-    """Each pair by itself, for the evidence: pass the confirmation half of the chosen pairs."""
+    """Each pair by itself, for the evidence: pass the deciding samples of the chosen pairs."""
     interaction = interactions(singles, together, pairs)
     p = np.array([binomial_p(column > 0) for column in interaction.T])
     adjusted = holm(p)
@@ -104,7 +104,7 @@ def lead(
 ) -> Lead:
     """The best of `effects` against the best of `rivals`: say, pairs and singles.
 
-    Each best has the largest mean on the discovery half; effects or specific effects alike.
+    Each best has the largest mean on the picking part; effects or specific effects alike.
     """
     best = int(np.argmax(effects[is_discovery].mean(axis=0)))
     rival = int(np.argmax(rivals[is_discovery].mean(axis=0)))

@@ -102,38 +102,69 @@ def majority(count: int) -> int:
     return count // 2 + 1
 
 
-def majority_value(values: Float[np.ndarray, "... tuple"]) -> Float[np.ndarray, "..."]:
-    """The largest value that the majority of the tuples reaches: the u-th largest, u = majority."""
-    count = values.shape[-1]
-    return np.sort(values, axis=-1)[..., count - majority(count)]
+def partial_conjunction_p(positive: Bool[np.ndarray, "sample tuple"], *, least: int) -> float:
+    """p-value of "at least `least` of the tuples are positive on more than half of the samples".
 
+    Holm-adjusted p-values answer "which tuples?", each with its own error; this answers "that
+    many?", which is one question, so its family-wise error is one alpha. If `least` of m tuples
+    were positive, any m - least + 1 of them would include one that is. Two tests of that, of which
+    the smaller p-value counts, doubled: the signs of each such subset are summed, and the worst
+    subset's p-value is taken (weak evidence adds up over tuples); and the `least`-th smallest
+    binomial p-value times m - least + 1 (tuples of the opposite sign do not swamp the others).
+    Where the subsets are single tuples the two are the same test.
 
-def majority_sign_p(positive: Bool[np.ndarray, "sample tuple"]) -> float:
-    """Exact p-value of "most of the tuples are positive on more than half of the samples".
+    The null of the sums is a subset without an effect, where a sample's whole sign vector may flip:
+    dependence between tuples is kept as it is. A tie is not positive, so it counts against. For one
+    tuple it is the exact binomial test.
 
-    Holm-adjusted p-values answer "which tuples?", each with its own error; this answers "most of
-    them?", which is one question, so its family-wise error is one alpha. It is a test of partial
-    conjunction: if most tuples were positive, any m - u + 1 of the m would include one that is
-    (u = majority), so the signs of each such subset are summed, and the worst subset's p-value is
-    the answer. Weak evidence adds up over the subset, hence more power than u single rejections.
-
-    The null is a subset without an effect, where a sample's whole sign vector may flip: dependence
-    between tuples is kept as it is. A tie is not positive, so it counts against. For one tuple it
-    is the exact binomial test.
-
+    Raises: ValueError with more than 12 tuples.
     Source: partial conjunction, Benjamini & Heller 2008, Biometrics 64:1215.
     """
-    finite(positive, "positive", "majority_sign_p")
+    finite(positive, "positive", "partial_conjunction_p")
     tuples = positive.shape[1]
     if tuples > 12:
         raise ValueError(
-            f"tuples={tuples}, but should be at most 12 [majority_sign_p]: test fewer tuples, "
-            "the number of subsets explodes"
+            f"tuples={tuples}, but should be at most 12 [partial_conjunction_p]: test fewer "
+            "tuples, the number of subsets explodes"
         )
-    size = tuples - majority(tuples) + 1
+    size = tuples - least + 1
     subsets = np.array(list(combinations(range(tuples), size)))
     sums = np.where(positive, 1, -1)[:, subsets].sum(axis=2)
-    return float(_flipped_sums_p(sums, size).max())
+    summed = float(_flipped_sums_p(sums, size).max())
+    if size == 1:
+        return summed
+    each = np.sort(stats.binom.sf(positive.sum(axis=0) - 1, len(positive), 0.5))
+    return min(1.0, 2 * min(summed, size * float(each[least - 1])))
+
+
+def majority_share(
+    positive: Bool[np.ndarray, "sample tuple"], *, alpha: float = ALPHA, alpha_high: float = ALPHA
+) -> tuple[Interval, float]:
+    """The share of positive samples that the majority of the tuples reaches, and p of above half.
+
+    Estimate: the u-th largest share, u = majority. Bounds: those that `partial_conjunction_p`
+    gives, of "the majority is above" for the lower one and "the rest is below" for the upper one;
+    next to 0.5 where only the sums of signs tell. Ties are not positive.
+
+    Raises: ValueError with more than 12 tuples.
+    """
+    n, tuples = positive.shape
+    u = majority(tuples)
+    rest = tuples - u + 1
+    counts = positive.sum(axis=0)
+    # Each of the two tests that the p-value is made of has half of the alpha.
+    halves = [1 if size == 1 else 2 for size in (rest, u)]
+    below = alpha / (rest * halves[0])
+    above = alpha_high / (u * halves[1])
+    lows = np.where(counts > 0, stats.beta.ppf(below, counts, n - counts + 1), 0.0)
+    highs = np.where(counts < n, stats.beta.isf(above, counts + 1, n - counts), 1.0)
+    low, high = float(np.sort(lows)[tuples - u]), float(np.sort(highs)[rest - 1])
+    p = partial_conjunction_p(positive, least=u)
+    if p < alpha:
+        low = max(low, math.nextafter(0.5, 1))
+    if partial_conjunction_p(~positive, least=rest) < alpha_high:
+        high = min(high, math.nextafter(0.5, 0))
+    return Interval(float(np.sort(counts)[tuples - u] / n), low, high, n), p
 
 
 def _flipped_sums_p(sums: Integer[np.ndarray, "sample subset"], size: int) -> np.ndarray:

@@ -28,7 +28,7 @@ CLAIMS = (
         quote="Across all tasks, we observe localized points where the logit improvement is "
         "the greatest.",
         estimand="Share of the gap between target and instructed run that the best discovered "
-        "tuple of layers closes on the confirmation half.",
+        "tuple of layers closes on the samples that decide.",
         rule="supported if the share, with the effect and with the specific effect alike, lies "
         "beyond 0.1, exceeds random vectors and other instruction positions, and half of the "
         "positive effect lies in less than 25 % of the tuples",
@@ -42,7 +42,7 @@ CLAIMS = (
         quote="There exists a combination of layers whose cumulative causal influence is more "
         "than the sum of their individual influences.",
         estimand="Median over samples of f(ij) - f(i) - f(j), relative to the pair's mean effect, "
-        "for the best pairs of the discovery half.",
+        "for the best pairs of the picking part.",
         rule="supported if the median interaction exceeds 5 % of the pair's mean effect and is "
         "positive on more than half of the samples for the majority of the pairs",
         thresholds={"interaction": 0.05, "share of samples": 0.5},
@@ -189,7 +189,7 @@ def example_criterion(
     p_value = float(rng.uniform(0, 0.01)) if estimate - width > threshold else 0.4
     return Criterion(
         name,
-        "mean over the confirmation half",
+        "mean over the samples that decide",
         estimate,
         estimate - width,
         estimate + width,
@@ -209,8 +209,8 @@ def example_figures(strength: float, layers: int, rng: np.random.Generator) -> t
         Figure(
             "heatmap",
             title,
-            "Mean over 50 samples of the confirmation half; single layers on the "
-            "diagonal. Outlined: the pair picked on the discovery half.",
+            "Mean over 50 samples of the samples that decide; single layers on the "
+            "diagonal. Outlined: the pair picked on the picking part.",
             {
                 "layers": list(range(layers)),
                 "values": upper * factor,
@@ -243,7 +243,7 @@ def example_table(rng: np.random.Generator) -> Table:
         (f"({i}, {i + 1})", *(float(v) for v in rng.normal(0.3, 0.1, 3)), 50) for i in range(1, 5)
     ]
     columns = ("tuple", "effect", "specific effect", "interaction", "n")
-    return Table("Best tuples", columns, tuple(rows), "Ordered as on the discovery half.")
+    return Table("Best tuples", columns, tuple(rows), "Ordered as on the picking part.")
 
 
 def example_controls(rng: np.random.Generator) -> Table:

@@ -1,25 +1,32 @@
-"""False positives and power of the decision rules, measured on simulated effects.
+"""The decision rules on simulated worlds (`benchmarks/worlds`), and what they do at their edges.
 
-Worlds strictly inside the null must come out `supported` in at most 5 % of 500 runs. Where a world
-sits exactly on one threshold and holds all others, a rule at 5 % says so in 5 %, so its count of
-500 scatters by 1 % around that: such worlds may reach 7 %.
+Worlds strictly inside the null must come out `supported`, and true ones `refuted`, in at most 5 %
+of the runs. Where a world sits exactly on a threshold and holds all others, a rule at 5 % says so
+in 5 %, and its counts scatter around that: such worlds may reach 7 %.
 """
 
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
 
+from benchmarks import worlds
+from benchmarks.worlds.superadditivity import FIRST, SECOND, SimulatedCell
 from claims import test_localization as localization
 from claims import test_superadditivity as superadditivity
 from ivevidence.records import Criterion
 from ivfixtures.judging import judge
+from ivmethods.discovery import largest_specific, picking_part
 from ivmethods.sweep import layer_tuples
 
 RUNS = 500
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
+QUICK_RUNS = 40
+POWER = 0.9  # at 200 samples, where a world is one of power
+
+ALL = [(rule, world) for rule in worlds.RULES for world in worlds.worlds(rule)]
+NAMES = [f"{rule}, {world.name}" for rule, world in ALL]
 
 
 def halves(generator, n):
@@ -28,254 +35,181 @@ def halves(generator, n):
     return is_discovery
 
 
+# ---------------------------------------------------------------------------------------- worlds
+
+
+def check(world, samples, runs):
+    found = worlds.rates(world, samples=samples, runs=runs)
+    for rate, limit in zip((found.supported, found.refuted), world.limits, strict=True):
+        assert rate <= limit, found
+    if "(power)" in world.name and samples == 200:
+        assert found.supported >= POWER
+
+
+@pytest.mark.parametrize(("rule", "world"), ALL, ids=NAMES)
+def test_rules_are_rarely_wrong_in_any_world(rule, world):
+    check(world, 50, QUICK_RUNS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", worlds.SIZES)
+@pytest.mark.parametrize(("rule", "world"), ALL, ids=NAMES)
+def test_rules_are_rarely_wrong_in_many_runs(rule, world, samples):
+    check(world, samples, 300)
+
+
+# --------------------------------------------------------------------------------------- picking
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 20, 50])
+@pytest.mark.parametrize("answers", [1, 2, 12, 50])
+def test_a_quarter_of_each_answers_samples_picks(count, answers):
+    labels = [f"answer {k % answers}" for k in np.random.default_rng(0).permutation(count)]
+    picks = picking_part(labels)
+    assert picks.sum() == -(-count // 4)
+    for label in set(labels):
+        own = np.array([other == label for other in labels])
+        assert abs(picks[own].sum() - own.sum() / 4) < 1
+    np.testing.assert_array_equal(picks, picking_part([label.upper() for label in labels]))
+
+
+def test_candidates_have_an_effect_and_a_specific_one_of_a_tenth_of_the_gap():
+    effects = np.tile([0.5, 0.9, 0.04, -0.4, 0.3, 0.8], (6, 1))
+    specific = np.tile([0.3, 0.04, 0.5, 0.4, 0.06, 0.9], (6, 1))
+    gap, among = np.full(6, 0.5), np.arange(6) != 5
+    assert largest_specific(effects, specific, gap, among=among, most=10) == (0, 4)
+    assert largest_specific(effects, specific, gap, among=among, most=1) == (0,)
+    assert largest_specific(effects, specific, -gap, among=among, most=10) == ()
+
+
 # ------------------------------------------------------------------------------- superadditivity
 
 
-def pairs_of(layers):
-    return [(i, j) for i in range(layers) for j in range(i + 1, layers)]
+def pair_cell(generator, *, n=100, interaction=0.5, alone=0.2):
+    """Effects of five layers and ten pairs, and a gap of 1, in one metric."""
+    singles = alone * (1 + 0.5 * generator.normal(size=(n, 5)))
+    together = singles[:, FIRST] + singles[:, SECOND] + interaction
+    return singles, together + 0.05 * generator.normal(size=(n, 10))
 
 
-def pair_cell(
-    generator, *, n=100, layers=4, interaction=0.0, alone=1.0, rho=0.5, heavy=False, noise=1.0
-):
-    """Singles vary over samples; the interactions' noise is correlated between pairs."""
-    pairs = pairs_of(layers)
-    singles = alone * (1 + 0.5 * generator.normal(size=(n, layers)))
-    shared, own = generator.normal(size=(n, 1)), generator.normal(size=(n, len(pairs)))
-    scatter = noise * (np.sqrt(rho) * shared + np.sqrt(1 - rho) * own)
-    if heavy:
-        scatter /= np.sqrt(generator.chisquare(3, size=(n, 1)) / 3)
-    first, second = np.array(pairs).T
-    together = singles[:, first] + singles[:, second] + interaction + scatter
-    return {"singles": singles, "together": together, "pairs": pairs}
+def judged(metric="logit", **effects):
+    return superadditivity.judge_cell(SimulatedCell(effects), metric)
 
 
-def judge_pairs(generator, cell, *, specific=None, rr_gap=1.0, resamples=200):
-    n, pairs = cell["together"].shape
-    is_discovery = halves(generator, n)
-    chosen = superadditivity.discover(
-        cell["together"],
-        cell["together"] if specific is None else specific,
-        is_discovery=is_discovery,
-        degenerate=np.zeros(pairs, dtype=bool),
-    )
-    return superadditivity.decide(
-        **cell,
-        chosen=chosen,
-        rr_gap=np.full(n, rr_gap),
-        is_discovery=is_discovery,
-        resamples=resamples,
-        seed=int(generator.integers(2**31)),
-    )
+def test_samples_that_pick_do_not_enter_the_verdict_on_pairs():
+    singles, together = pair_cell(np.random.default_rng(0))
+    cell = SimulatedCell({"logit": (singles, together)})
+    before = superadditivity.judge_cell(cell, "logit")[1]
+    together[cell.is_discovery] += 100
+    assert judged(logit=(singles, together))[1] == before
 
 
-def pair_verdicts(runs=RUNS, **world):
+def test_pairs_without_a_tenth_of_the_gap_are_inconclusive():
+    singles, together = pair_cell(np.random.default_rng(0))
+    chosen, decision = judged(logit=(0.01 * singles, 0.01 * together))
+    assert (chosen, decision.verdict, decision.criteria) == ((), "inconclusive", ())
+    assert decision.reason == "no pair's effect and specific effect close 10% of the gap"
+
+
+def test_few_samples_decide_nothing():
+    chosen, decision = judged(logit=pair_cell(np.random.default_rng(0), n=19))
+    assert len(chosen) == 10
+    assert decision.verdict == "inconclusive"
+    assert decision.reason == "14 samples decide, but should be at least 15"
+
+
+def test_a_layer_that_closes_the_gap_leaves_nothing_to_add_in_the_metric_it_closes_it_in():
     generator = np.random.default_rng(0)
-    decisions = (judge_pairs(generator, pair_cell(generator, **world)) for _ in range(runs))
-    return Counter(decision.verdict for decision in decisions)
+    open_, closed = pair_cell(generator), pair_cell(generator, alone=0.9, interaction=-0.9)
+    for effects, metric in [
+        ({"logit": closed}, "logit"),
+        ({"rr": closed, "logit": closed}, "rr"),
+        ({"rr": closed, "logit": open_}, "rr"),
+        ({"rr": open_, "logit": closed}, "rr"),
+    ]:
+        decision = judged(metric, **effects)[1]
+        assert decision.verdict == "not_applicable"
+        assert "one layer closes the gap: layer" in decision.reason
 
 
-@pytest.mark.parametrize(
-    ("layers", "rho", "heavy"),
-    [(2, 0, False), (2, 0, True), (3, 0.5, True), (4, 0, False), (4, 0.5, False), (4, 0.5, True)],
-)
-def test_additive_effects_are_not_superadditive(layers, rho, heavy):
-    verdicts = pair_verdicts(layers=layers, rho=rho, heavy=heavy)
-    assert verdicts["supported"] <= LEVEL * RUNS
-
-
-def test_a_planted_interaction_of_half_a_standard_deviation_is_found():
-    verdicts = pair_verdicts(layers=5, interaction=0.5, alone=0.1)
-    assert verdicts["supported"] >= 0.9 * RUNS
-    assert verdicts["refuted"] <= LEVEL * RUNS
-
-
-@pytest.mark.parametrize("rho", [0, 0.5])
-def test_half_of_the_pairs_are_not_the_majority(rho):
-    huge_or_none = np.repeat([5.0, 0.0], 3)
-    assert pair_verdicts(interaction=huge_or_none, rho=rho)["supported"] <= LEVEL * RUNS
-
-
-@pytest.mark.parametrize("rho", [0, 0.5])
-def test_interactions_at_the_smallest_size_are_not_enough_for_the_majority(rho):
-    """Half of the pairs interact hugely; the others positively, but at 5 % of their effect."""
-    at_threshold = 0.05 * 2 / (1 - 0.05)
-    huge_or_small = np.repeat([10.0, at_threshold], 3)
-    verdicts = pair_verdicts(interaction=huge_or_small, rho=rho, noise=0.05)
-    assert verdicts["supported"] <= ON_THRESHOLD * RUNS
-
-
-def test_subadditive_effects_are_refuted_and_strong_ones_supported():
-    assert pair_verdicts(50, interaction=-1.0, alone=2.0)["refuted"] == 50
-    assert pair_verdicts(50, interaction=2.0)["supported"] == 50
-
-
-def test_pairs_are_the_ten_largest_with_a_specific_effect():
+def test_reciprocal_ranks_are_judged_together_with_logits():
     generator = np.random.default_rng(0)
-    together = np.linspace(1, 2, 15) + 0.1 * generator.normal(size=(40, 15))
-    specific = together.copy()
-    specific[:, 14] = generator.normal(size=40)
-    degenerate = np.arange(15) == 13
-    is_discovery = np.arange(40) < 20
-    arguments = {"is_discovery": is_discovery, "degenerate": degenerate}
-    chosen = superadditivity.discover(together, specific, **arguments)
-    assert sorted(chosen) == list(range(3, 13))
-    means = together[is_discovery][:, chosen].mean(axis=0)
-    assert list(means) == sorted(means, reverse=True)
-    together[~is_discovery], specific[~is_discovery] = -9, -9
-    assert superadditivity.discover(together, specific, **arguments) == chosen
-
-
-def test_discovery_samples_do_not_enter_the_verdict_on_pairs():
-    generator = np.random.default_rng(0)
-    cell = pair_cell(generator, interaction=1.0)
-    is_discovery = halves(generator, 100)
-    arguments = {"chosen": (0, 1, 2), "rr_gap": np.ones(100), "is_discovery": is_discovery}
-    before = superadditivity.decide(**cell, **arguments, resamples=200)
-    cell["together"][is_discovery] = -100
-    assert superadditivity.decide(**cell, **arguments, resamples=200) == before
-
-
-@pytest.mark.parametrize("metric_scale", [0.0, 1.0])
-def test_pairs_without_effect_or_without_specific_effect_are_inconclusive(metric_scale):
-    generator = np.random.default_rng(0)
-    cell = pair_cell(generator, interaction=1.0)
-    for key in ("singles", "together"):
-        cell[key] = cell[key] * metric_scale
-    decision = judge_pairs(generator, cell, specific=np.zeros_like(cell["together"]))
-    assert (decision.verdict, decision.criteria) == ("inconclusive", ())
-    assert decision.reason == "no pair has a specific effect above zero"
-
-
-def test_ties_count_against_superadditivity():
-    singles = np.full((100, 4), 0.5)
-    together = np.ones((100, 6))
-    cell = {"singles": singles, "together": together, "pairs": pairs_of(4)}
-    decision = judge_pairs(np.random.default_rng(0), cell)
-    assert decision.verdict == "refuted"
-    assert [c.p_value for c in decision.criteria] == [1, 1]
+    yes, no = pair_cell(generator), pair_cell(generator, interaction=-0.1)
+    assert judged("rr", rr=yes, logit=yes)[1].verdict == "supported"
+    refuted = judged("rr", rr=yes, logit=no)[1]
+    assert refuted.verdict == "refuted"
+    assert [c.name.partition(":")[0] for c in refuted.criteria] == ["rr", "logit"]
 
 
 # ---------------------------------------------------------------------------------- localization
 
 
-def tuple_cell(
-    generator,
-    *,
-    n=100,
-    tuples=15,
-    active=2,
-    closed=0.3,
-    noise=0.3,
-    other_noise=0.3,
-    contrast=0.0,
-    random=0.0,
-    others=0.0,
-    all_layers=0.3,
-    all_or_nothing=False,
-):
-    """Effects in units of a mean gap of 0.5; the first `active` layers close `closed` each."""
-    gap = 0.5 + 0.1 * generator.normal(size=n)
-    scatter = other_noise * generator.normal(size=(n, tuples))
-    scatter[:, :active] *= noise / other_noise
-    shares = scatter + np.where(np.arange(tuples) < active, closed, 0.0)
-    if all_or_nothing:
-        shares[:, :active] = generator.random(size=(n, active)) < closed
-    degenerate = np.arange(tuples) >= tuples - 2
-    shares[:, degenerate] = 0
-    specific = shares - np.where(np.arange(tuples) < active, contrast, 0.0)
-    specific[:, ~degenerate] += 0.1 * generator.normal(size=(n, tuples - 2))
+def tuple_cell(generator, *, n=100, closed=0.5):
+    """Five layers, of which the first closes a share of the gap of 0.8."""
+    effects = 0.02 * generator.normal(size=(n, 5))
+    effects[:, 0] += 0.8 * generator.uniform(closed - 0.3, closed + 0.3, size=n)
+    draws = dict(zip(localization.RIVALS, (20, 15, 4), strict=True))
     return {
-        "effects": 0.5 * shares,
-        "specific": 0.5 * specific,
-        "random": 0.5 * (random + 0.3 * generator.normal(size=(n, 20))),
-        "other_positions": 0.5 * (others + 0.1 * generator.normal(size=n)),
-        "all_layers": 0.5 * (all_layers + 0.1 * generator.normal(size=n)),
-        "gap": gap,
-        "rr_gap": gap.copy(),
-        "is_discovery": halves(generator, n),
-    }, degenerate
+        "effects": effects,
+        "specific": effects.copy(),
+        "rivals": {kind: 0.02 * generator.normal(size=(n, k)) for kind, k in draws.items()},
+        "all_layers": effects[:, 0].copy(),
+        "gap": np.full(n, 0.8),
+        "is_discovery": worlds.picking(n),
+    }
 
 
-def judge_tuples(generator, cell, degenerate, *, resamples=300):
-    chosen = localization.discover(
-        cell["effects"],
-        cell["specific"],
-        [(layer,) for layer in range(len(degenerate))],
-        is_discovery=cell["is_discovery"],
-        degenerate=degenerate,
-    )
-    seed = int(generator.integers(2**31))
-    return localization.decide(**cell, chosen=chosen, resamples=resamples, seed=seed)
+def test_samples_that_pick_do_not_enter_the_verdict_on_the_tuple():
+    cell = tuple_cell(np.random.default_rng(0))
+    before = localization.decide(**cell, chosen=0, resamples=200)
+    for key in ("effects", "specific", "all_layers", "gap"):
+        cell[key][cell["is_discovery"]] *= -1
+    cell["gap"] = np.abs(cell["gap"])
+    assert before.verdict == "supported"
+    assert localization.decide(**cell, chosen=0, resamples=200) == before
 
 
-def tuple_verdicts(runs=RUNS, **world):
-    generator = np.random.default_rng(0)
-    decisions = (judge_tuples(generator, *tuple_cell(generator, **world)) for _ in range(runs))
-    return Counter(decision.verdict for decision in decisions)
-
-
-@pytest.mark.parametrize(
-    "world",
-    [
-        {"closed": 0.0},
-        {"contrast": 0.3},
-        {"active": 13, "closed": 0.15, "all_layers": 1.0},
-    ],
-    ids=["no effect", "unspecific", "spread evenly"],
-)
-def test_effects_that_miss_one_criterion_are_not_localized(world):
-    assert tuple_verdicts(**world)["supported"] <= LEVEL * RUNS
-
-
-TENTH = {"closed": 0.1, "contrast": -0.3, "random": -0.3, "others": -0.3, "other_noise": 0.05}
-TENTH |= {"all_layers": 0.0}
-
-
-@pytest.mark.parametrize(
-    "world",
-    [
-        {"random": 0.3},
-        {"others": 0.3},
-        {"all_layers": 0.6},
-        TENTH,
-        TENTH | {"all_or_nothing": True},
-    ],
-    ids=[
-        "random as much",
-        "other positions as much",
-        "half of all layers",
-        "a tenth",
-        "a tenth, all or nothing",
-    ],
-)
-def test_effects_on_a_threshold_are_localized_in_five_of_a_hundred(world):
-    verdicts = tuple_verdicts(**world)
-    assert verdicts["supported"] <= ON_THRESHOLD * RUNS
-    assert verdicts["refuted"] <= LEVEL * RUNS
-
-
-def test_three_tenths_of_the_gap_are_found_localized():
-    verdicts = tuple_verdicts()
-    assert verdicts["supported"] >= 0.9 * RUNS
-    assert verdicts["refuted"] <= LEVEL * RUNS
-
-
-@pytest.mark.parametrize(
-    "world", [{"active": 13, "closed": 0.15, "all_layers": 1.0}, {"active": 13, "closed": -0.3}]
-)
-def test_spread_and_harmful_effects_are_refuted(world):
-    assert tuple_verdicts(50, **world)["refuted"] >= 45
-
-
-def test_effects_of_zero_are_not_localized():
-    generator = np.random.default_rng(0)
-    cell, degenerate = tuple_cell(generator)
-    for key in ("effects", "specific", "random", "other_positions", "all_layers"):
-        cell[key] = np.zeros_like(cell[key])
-    decision = judge_tuples(generator, cell, degenerate)
+@pytest.mark.parametrize("kind", localization.RIVALS)
+def test_one_rival_that_does_better_refutes(kind):
+    cell = tuple_cell(np.random.default_rng(0))
+    cell["rivals"][kind][:, 2] = 0.79
+    decision = localization.decide(**cell, chosen=0, resamples=400)
     assert decision.verdict == "refuted"
-    assert [c.estimate for c in decision.criteria] == [0] * 5
+    assert decision.reason.startswith(f"lead over {kind}")
+
+
+def test_a_kind_without_vectors_has_no_criterion():
+    cell = tuple_cell(np.random.default_rng(0))
+    cell["rivals"]["other positions"] = np.zeros((100, 0))
+    decision = localization.decide(**cell, chosen=0, resamples=400)
+    assert decision.verdict == "supported"
+    assert len(decision.criteria) == localization.CRITERIA - 1
+
+
+def elsewhere(pair):
+    """The verdict where single layers do nothing, and one pair has that effect."""
+    cell = tuple_cell(np.random.default_rng(0), n=200, closed=0.0)
+    tuples = [*((k,) for k in range(5)), (1, 3)]
+    effects = np.column_stack([cell["effects"], np.full(200, pair)])
+    decision = localization.decide(**cell, chosen=1, resamples=400)
+    assert decision.verdict == "refuted"
+    return localization.unless_elsewhere(
+        decision,
+        effects,
+        effects,
+        tuples,
+        gap=cell["gap"],
+        all_layers=cell["all_layers"] + 0.5,
+        degenerate=np.zeros(6, dtype=bool),
+        draws=400,
+    )
+
+
+def test_a_pair_that_does_it_where_only_single_layers_are_few_is_no_refutation():
+    decision = elsewhere(0.7)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason.startswith("layers 1, 3 (are not few of 5) may do what was asked")
+    assert elsewhere(0.02).verdict == "refuted"
 
 
 def test_the_tuple_has_the_largest_smaller_one_of_effect_and_specific_effect():
@@ -305,57 +239,55 @@ def test_few_layers_are_fewer_than_a_quarter_and_at_least_one(layers, few):
     assert len(tuples[chosen]) == few
 
 
-def test_discovery_samples_do_not_enter_the_verdict_on_the_tuple():
-    generator = np.random.default_rng(0)
-    cell, _ = tuple_cell(generator)
-    before = localization.decide(**cell, chosen=0, resamples=200)
-    for key in ("effects", "specific", "random", "other_positions", "all_layers", "gap"):
-        cell[key][cell["is_discovery"]] = -100
-    assert localization.decide(**cell, chosen=0, resamples=200) == before
-
-
 # ------------------------------------------------------------------------------------------ both
 
 
 @pytest.mark.parametrize("gap", [-0.1, 0.0, 0.099])
 def test_without_headroom_nothing_is_concluded(gap):
     generator = np.random.default_rng(0)
-    cell, degenerate = tuple_cell(generator)
-    cell["rr_gap"] = np.full(100, gap)
-    decisions = [
-        judge_tuples(generator, cell, degenerate),
-        judge_pairs(generator, pair_cell(generator, interaction=5.0), rr_gap=gap),
-    ]
-    for decision in decisions:
+    cell = tuple_cell(generator)
+    cell["gap"] = np.full(100, gap)
+    gaps = {"rr": cell["gap"], "logit": np.ones(100)}
+    pairs = SimulatedCell({"logit": pair_cell(generator)}, gaps=gaps)
+    for decision in (
+        localization.decide(**cell, chosen=0, resamples=200),
+        superadditivity.judge_cell(pairs, "logit")[1],
+    ):
         assert (decision.verdict, decision.criteria) == ("inconclusive", ())
         assert re.match(r"no headroom: mean rr gap .* should be at least 0\.1$", decision.reason)
 
 
-def test_a_metric_without_a_gap_has_no_share_to_close():
-    generator = np.random.default_rng(0)
-    cell, degenerate = tuple_cell(generator)
-    cell["gap"] = -cell["gap"]
-    decision = judge_tuples(generator, cell, degenerate)
+def test_without_a_gap_on_the_samples_that_decide_no_share_is_closed():
+    cell = tuple_cell(np.random.default_rng(0))
+    cell["gap"] = np.where(cell["is_discovery"], 0.9, -0.01)
+    decision = localization.decide(**cell, chosen=0, resamples=200)
     assert (decision.verdict, decision.criteria) == ("inconclusive", ())
+    assert decision.reason == "no headroom: no gap on the samples that decide"
+
+
+def test_few_samples_decide_nothing_on_the_tuple():
+    cell = tuple_cell(np.random.default_rng(0), n=19)
+    decision = localization.decide(**cell, chosen=0, resamples=200)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason == "14 samples decide, but should be at least 15"
 
 
 def test_nan_is_refused():
     generator = np.random.default_rng(0)
-    cell, degenerate = tuple_cell(generator)
+    cell = tuple_cell(generator)
     cell["effects"][3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite, but should be finite"):
-        judge_tuples(generator, cell, degenerate)
-    pairs = pair_cell(generator)
-    pairs["together"][3, 0] = np.nan
+        localization.decide(**cell, chosen=0, resamples=200)
+    singles, together = pair_cell(generator)
+    together[3, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinite, but should be finite"):
-        judge_pairs(generator, pairs)
+        judged(logit=(singles, together))
 
 
 def test_larger_effects_need_fewer_samples_to_decide():
     needed = []
     for closed in (0.12, 0.14, 0.16):
-        generator = np.random.default_rng(3)
-        cell, _ = tuple_cell(generator, closed=closed, other_noise=0.05, all_layers=0.0)
+        cell = tuple_cell(np.random.default_rng(3), closed=closed)
         decision = localization.decide(**cell, chosen=0, resamples=999)
         assert decision.verdict == "inconclusive"
         assert f"about {decision.samples_to_decide} samples would decide" in decision.reason

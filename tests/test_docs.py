@@ -55,7 +55,7 @@ def test_the_worked_claim_is_judged_as_it_stands(digest_claim, pytester, monkeyp
     ]
     for cell in evidence.cells:
         (share,) = cell.decision.criteria
-        assert (cell.decision.verdict, share.threshold, share.n) == ("supported", 0.5, 10)
+        assert (cell.decision.verdict, share.threshold, share.n) == ("supported", 0.5, 15)
         assert [figure.title for figure in cell.figures] == [
             f"Effect on {cell.metric}",
             f"Specific effect on {cell.metric}",

@@ -136,7 +136,7 @@ def test_samples_without_any_path_are_dropped():
     assert nothing.reason.endswith("on 0 samples")
 
 
-def test_the_discovery_half_picks_the_token_and_then_has_no_say():
+def test_the_picking_part_picks_the_token_and_then_has_no_say():
     generator = np.random.default_rng(0)
     is_discovery = halves(generator, 60)
     candidates = np.where(is_discovery[:, None], [1.0, 2.0], [9.0, 0.0])
@@ -368,6 +368,7 @@ def judge_layers(cell, *, seed=0, resamples=200):
         cell["effects"],
         cell["effects"],
         cell["tuples"],
+        np.ones(len(cell["effects"])),
         is_discovery=cell["is_discovery"],
         degenerate=cell["degenerate"],
     )
@@ -479,12 +480,12 @@ def test_the_difference_weighs_layers_with_the_tuples_they_are_in():
 def test_without_tuples_or_a_contrast_between_layers_nothing_is_concluded():
     arguments = {"activity": np.ones((8, 3, 2)), "is_discovery": np.arange(8) < 4}
     none = active_layers.decide(**arguments, chosen=[], layers=[0, 1])
-    assert none.reason == "no tuple has a specific effect above zero"
+    assert none.reason == "no tuple's effect and specific effect close a tenth of the gap"
     alike = active_layers.decide(**arguments, chosen=[(0, 1), (0, 2), (1, 2)], layers=[0, 1, 2])
     assert alike.reason == "each of the 3 layers is in equally many of the 3 tuples"
     arguments["activity"][4:] = np.nan
     empty = active_layers.decide(**arguments, chosen=[(0, 1)], layers=[0, 1, 2])
-    assert empty.reason.startswith("no sample of the confirmation half has a high-ranking path")
+    assert empty.reason.startswith("no sample that decides has a high-ranking path")
     assert {d.verdict for d in (none, alike, empty)} == {"inconclusive"}
     assert not any(d.criteria for d in (none, alike, empty))
 
@@ -499,6 +500,7 @@ def test_top_tuples_are_the_ten_largest_pairs_and_triples_with_a_specific_effect
     unspecific, inert = tuples.index((0, 1, 2)), tuples.index((1, 2, 4))
     specific[:, unspecific] = generator.normal(size=40)
     arguments = {
+        "gap": np.full(40, 10.0),
         "is_discovery": np.arange(40) < 20,
         "degenerate": np.arange(len(tuples)) == inert,
     }
@@ -512,7 +514,7 @@ def test_top_tuples_are_the_ten_largest_pairs_and_triples_with_a_specific_effect
     assert active_layers.discover(effects, -abs(specific), tuples, **arguments) == ()
 
 
-def test_the_discovery_half_of_activities_has_no_say():
+def test_the_picking_part_of_activities_has_no_say():
     generator = np.random.default_rng(0)
     importance = depth_profile(generator, 9, "independent")
     cell = layer_cell(generator, importance, 0.5 + 0.15 * importance)

@@ -85,7 +85,8 @@ def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytes
     assert names(before, "missing") == [one for one in found if one not in controls]
     # Each cell at most one, and cells may have the same.
     assert len(controls) <= len(methods(before, "open"))
-    assert bool(controls) == bool(methods(before, "open"))
+    # A random model has no pair that closes a tenth of the gap, and so nothing to control.
+    assert bool(controls) == (bool(methods(before, "open")) and claim != "superadditivity")
     after = planned(*options, only=only)
     assert methods(after, "stored") == methods(before, "missing")
     assert not methods(after, "missing")

@@ -1,0 +1,256 @@
+"""Worlds of superadditivity: five layers, ten pairs, a gap of 1 in the metric unless said."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from benchmarks.worlds import World, picking
+from claims.test_superadditivity import SMALLEST_INTERACTION, judge_cell
+from ivevidence import Decision
+from ivfixtures.cells import Cell
+from ivmethods.sweep import layer_tuples
+
+LAYERS = 5
+TUPLES = layer_tuples(LAYERS, 2)
+FIRST, SECOND = np.array([t for t in TUPLES if len(t) == 2]).T
+PAIRS = len(FIRST)
+SIX = np.arange(PAIRS) < 6
+SINGLE = 0.2  # mean effect of a layer
+BARELY = SMALLEST_INTERACTION / (1 - SMALLEST_INTERACTION)  # that share of the effect of both
+
+Effects = tuple[Float[np.ndarray, "sample layer"], Float[np.ndarray, "sample tuple"]]
+Generator = np.random.Generator
+
+
+class SimulatedCell(Cell):
+    """What the rule reads of a cell: effects of single layers and of pairs, in each metric."""
+
+    def __init__(
+        self,
+        effects: dict[str, Effects],
+        *,
+        gaps: dict[str, Float[np.ndarray, " sample"]] | None = None,
+        specific: Effects | None = None,
+    ) -> None:
+        self._values = {m: np.concatenate(both, axis=1) for m, both in effects.items()}
+        self._specific = None if specific is None else np.concatenate(specific, axis=1)
+        samples = len(next(iter(self._values.values())))
+        self._gaps = gaps or dict.fromkeys(("rr", "logit"), np.ones(samples))
+        degenerate = torch.zeros(len(TUPLES), dtype=torch.bool)
+        self.sweep = SimpleNamespace(tuples=TUPLES, degenerate=degenerate)
+        self.is_discovery = picking(samples)
+
+    def effects(self, metric: str | None = None) -> Float[np.ndarray, "sample tuple"]:
+        """Effects in a metric."""
+        return self._values[metric]
+
+    def specific(self, metric: str | None = None) -> Float[np.ndarray, "sample tuple"]:
+        """The effects, where no others were given: the contrast does nothing."""
+        return self._values[metric] if self._specific is None else self._specific
+
+    def gap(self, metric: str | None = None) -> Float[np.ndarray, " sample"]:
+        """Instructed minus target run."""
+        return self._gaps[metric]
+
+
+def in_logits(draw: Callable[[Generator, int], Effects]) -> Callable[[Generator, int], Decision]:
+    """A judge of effects in logits, which that metric alone decides."""
+
+    def judge(generator: Generator, samples: int) -> Decision:
+        return judge_cell(SimulatedCell({"logit": draw(generator, samples)}), "logit")[1]
+
+    return judge
+
+
+def alone(generator: Generator, samples: int) -> Float[np.ndarray, "sample layer"]:
+    """Effects of single layers."""
+    return SINGLE * (1 + 0.5 * generator.normal(size=(samples, LAYERS)))
+
+
+def scatter(
+    generator: Generator, samples: int, *, rho: float = 0.5, heavy: bool = False
+) -> Float[np.ndarray, "sample tuple"]:
+    """Noise, correlated over pairs; heavy: t with 3 degrees of freedom, a sample's pairs alike."""
+    shared, own = generator.normal(size=(samples, 1)), generator.normal(size=(samples, PAIRS))
+    noise = np.sqrt(rho) * shared + np.sqrt(1 - rho) * own
+    return noise / np.sqrt(generator.chisquare(3, size=(samples, 1)) / 3) if heavy else noise
+
+
+def interacting(
+    sizes: float | np.ndarray, *, noise: float = 0.05, barely: bool = False, **scattered: object
+) -> Callable[[Generator, int], Effects]:
+    """Interactions of given sizes with symmetric noise.
+
+    barely: with exactly the share of the effect that is asked for, on top.
+    """
+
+    def draw(generator: Generator, samples: int) -> Effects:
+        singles = alone(generator, samples)
+        both = singles[:, FIRST] + singles[:, SECOND]
+        at_least = BARELY * np.abs(both) if barely else 0.0
+        return singles, both + at_least + sizes + noise * scatter(generator, samples, **scattered)
+
+    return draw
+
+
+def mixture(share: float, others: float) -> Callable[[Generator, int], Effects]:
+    """Six pairs interact on a share of the samples each, four on another share."""
+
+    def draw(generator: Generator, samples: int) -> Effects:
+        singles = alone(generator, samples)
+        is_on = generator.random((samples, PAIRS)) < np.where(SIX, share, others)
+        return singles, singles[:, FIRST] + singles[:, SECOND] + np.where(is_on, 0.2, -0.1)
+
+    return draw
+
+
+def jointly(generator: Generator, samples: int) -> Effects:
+    """Every pair interacts on half of the samples: on a tenth all at once, else by itself."""
+    singles = alone(generator, samples)
+    at_once = generator.random((samples, 1)) < 0.1
+    is_on = at_once | (generator.random((samples, PAIRS)) < 0.4 / 0.9)
+    return singles, singles[:, FIRST] + singles[:, SECOND] + np.where(is_on, 0.2, -0.1)
+
+
+def half_each(generator: Generator, samples: int) -> Effects:
+    """One layer restores half of the samples, another one the other half."""
+    first = generator.random((samples, 1)) < 0.5
+    singles = np.where(first, [0.9, 0, 0.9, 0, 0], [0, 0.9, 0, 0.9, 0])
+    return singles, np.maximum(singles[:, FIRST], singles[:, SECOND])
+
+
+def ties(generator: Generator, samples: int) -> Effects:
+    """Effects add up exactly."""
+    singles = np.round(alone(generator, samples), 1)
+    return singles, singles[:, FIRST] + singles[:, SECOND]
+
+
+def jumps(share: float) -> Callable[[Generator, int], Effects]:
+    """A pair restores a share of the samples, single layers none: discrete, with ties."""
+
+    def draw(generator: Generator, samples: int) -> Effects:
+        is_on = generator.random((samples, PAIRS)) < share
+        return np.zeros((samples, LAYERS)), np.where(is_on, 1.0, 0.0)
+
+    return draw
+
+
+def saturated(share: float) -> Callable[[Generator, int], Effects]:
+    """One layer closes a share of the gap; two layers never more than all of it."""
+
+    def draw(generator: Generator, samples: int) -> Effects:
+        closed = np.array([share, *[0.3] * (LAYERS - 1)])
+        singles = np.clip(closed + 0.1 * generator.normal(size=(samples, LAYERS)), 0, 1)
+        return singles, 1 - (1 - singles[:, FIRST]) * (1 - singles[:, SECOND])
+
+    return draw
+
+
+def by_answer(generator: Generator, samples: int) -> Effects:
+    """Each of ten answers decides whether its samples' pairs interact; half of all answers do."""
+    singles = alone(generator, samples)
+    is_on = (generator.random(10) < 0.5)[generator.integers(10, size=samples), None]
+    noise = 0.05 * scatter(generator, samples)
+    return singles, singles[:, FIRST] + singles[:, SECOND] + np.where(is_on, 0.2, -0.2) + noise
+
+
+def harmful(generator: Generator, samples: int) -> Decision:
+    """Four pairs interact; six interact too but harm, only less than the contrast's do."""
+    singles = alone(generator, samples)
+    both, noise = singles[:, FIRST] + singles[:, SECOND], 0.05 * scatter(generator, samples)
+    together = np.where(SIX, -0.3, both + 0.3) + noise
+    specific = (singles, np.abs(together))
+    return judge_cell(SimulatedCell({"logit": (singles, together)}, specific=specific), "logit")[1]
+
+
+def ranked(
+    interaction: float, *, rivals: int = 200, start: float = 0.0, noise: float = 0.1
+) -> Callable[[Generator, int], Decision]:
+    """Lets logits add up, or interact, and reads reciprocal ranks among rivals from them."""
+
+    def judge(generator: Generator, samples: int) -> Decision:
+        base = start + generator.normal(size=(samples, 1))
+        singles = 1.5 + 0.3 * generator.normal(size=(samples, LAYERS))
+        both = singles[:, FIRST] + singles[:, SECOND] + interaction
+        both += noise * scatter(generator, samples)
+        logits = {"alone": singles, "both": both, "gap": np.full((samples, 1), 6.0)}
+        rr = {k: _rr(base + v, rivals) - _rr(base, rivals) for k, v in logits.items()}
+        cell = SimulatedCell(
+            {"rr": (rr["alone"], rr["both"]), "logit": (singles, both)},
+            gaps={"rr": rr["gap"][:, 0], "logit": logits["gap"][:, 0]},
+        )
+        return judge_cell(cell, "rr")[1]
+
+    return judge
+
+
+def _rr(
+    logit: Float[np.ndarray, "sample vector"], rivals: int
+) -> Float[np.ndarray, "sample vector"]:
+    """1 / rank of an answer, as many rivals above it as a tail that halves every 0.7 logits has."""
+    return 1 / (1 + np.floor(rivals * np.exp(-logit)))
+
+
+def discrete_and(generator: Generator, samples: int) -> Decision:
+    """Six pairs of layers answer together on nine samples of ten, and no layer alone."""
+    is_on = (generator.random((samples, 1)) < 0.9) & SIX
+    nothing = np.zeros((samples, LAYERS))
+    singles = 0.05 * generator.normal(size=(samples, LAYERS))
+    logits = np.where(is_on, 6.0, 0.0) + 0.1 * scatter(generator, samples)
+    gaps = {"rr": np.ones(samples), "logit": np.full(samples, 8.0)}
+    effects = {"rr": (nothing, np.where(is_on, 0.9, 0.0)), "logit": (singles, logits)}
+    return judge_cell(SimulatedCell(effects, gaps=gaps), "rr")[1]
+
+
+def of_ten(true: int) -> np.ndarray:
+    """Interactions of ten pairs: some superadditive, the others sub-additive on every sample."""
+    return np.where(np.arange(PAIRS) < true, 0.5, -0.1)
+
+
+WORLDS = (
+    World("effects add up", "false", in_logits(interacting(0.0, noise=0.1))),
+    World("... exactly (ties)", "false", in_logits(ties)),
+    World(
+        "interactions of exactly 5 % of the effect",
+        "on the threshold",
+        in_logits(interacting(0.0, barely=True)),
+    ),
+    *(
+        World(f"... {name}", "on the threshold", in_logits(interacting(0.0, barely=True, **how)))
+        for name, how in {
+            "pairs independent": {"rho": 0.0},
+            "pairs correlated 0.95": {"rho": 0.95},
+            "heavy tails": {"heavy": True},
+        }.items()
+    ),
+    World("on half of the samples, all at once on a tenth", "on the threshold", in_logits(jointly)),
+    World("on half of the samples, discrete", "on the threshold", in_logits(jumps(0.5))),
+    World("6 of 10 on .504 of the samples, the rest on .2", "true", in_logits(mixture(0.504, 0.2))),
+    World("... on .55", "true", in_logits(mixture(0.55, 0.2))),
+    World("... on .60", "true", in_logits(mixture(0.60, 0.2))),
+    World("... on .80 (power)", "true", in_logits(mixture(0.80, 0.2))),
+    World("4 of 10, 6 swamp them", "false", in_logits(interacting(of_ten(4)))),
+    World("5 of 10", "false", in_logits(interacting(of_ten(5)))),
+    World("6 of 10, 4 swamp them (power)", "true", in_logits(interacting(of_ten(6)))),
+    World(
+        "10 of 10 by half a sd above that (power)",
+        "true",
+        in_logits(interacting(0.05, noise=0.1, barely=True)),
+    ),
+    World("jumps on a fifth, ties elsewhere", "false", in_logits(jumps(0.2))),
+    World("half of the samples by one layer, half by another", "false", in_logits(half_each)),
+    World("one layer closes .95 of the gap", "not to be told", in_logits(saturated(0.95))),
+    World("one layer closes .65 of the gap", "false", in_logits(saturated(0.65))),
+    World("harmful candidates beside 4 true ones", "true", harmful),
+    World("logits add up, 1/rank (convex)", "false", ranked(0.0)),
+    World("... without noise in logits", "false", ranked(0.0, noise=0.0)),
+    World("... from far down", "false", ranked(0.0, rivals=2000, start=-1.0)),
+    World("logits interact, 1/rank (power)", "true", ranked(1.0)),
+    World("discrete AND of two layers (power)", "true", discrete_and),
+    World(
+        "interactions by answer, 10 answers", "on the threshold", in_logits(by_answer), known=0.4
+    ),
+)
