@@ -61,7 +61,7 @@ WORKS = (
 def main() -> None:
     """Print one line a configuration and work."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="*", default=["1b", "7b"], choices=[*CONFIGS, []])
+    parser.add_argument("configs", nargs="*", choices=[*CONFIGS, []], help="default: 1b 7b")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--only", default=",".join(work.name for work in WORKS))
@@ -71,7 +71,7 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     rate = matmul_rate(device, dtype)
     print(f"{name}, {options.dtype}, one large matmul {rate / 1e12:.3g} TFLOP/s")
-    for config in options.configs:
+    for config in options.configs or ["1b", "7b"]:
         model = random_olmo2(config, device, dtype)
         for work in WORKS:
             if work.name in options.only.split(","):
