@@ -107,9 +107,11 @@ def _measurements(store: Store) -> Iterator[Measurement]:
     traces.traced(one, 1, "released")
     traces.traced(by_head, 1)
     probing.probes(one)
+    probing.random_probe(one)
     yield from one.asked_for.values()
     yield by_head.asked_for["paths k=1 equation head"]
-    yield probing.residuals(one, probing.rephrasings(one.options).texts)
+    for measured_on in (one, probing.untrained(one)):
+        yield probing.residuals(measured_on, probing.rephrasings(one.options).texts)
 
 
 def _judge() -> Numbers:
