@@ -39,11 +39,11 @@ CLAIM = Claim(
     "instructions), refuted if its upper bound is short of that, inconclusive otherwise; too few "
     "rephrasings for a probe without a mistake to be supported (below 122 of each of four "
     f"tasks, 183 of each of two) are told. Lead: supported if above {SMALLEST_LEAD:.0%} over each "
-    "control with its lower bound (one-sided 5 %); inconclusive without room, where a control does so well that not even "
-    "a probe without a mistake could be shown to lead it by that much; refuted if the lead over a "
-    f"control that leaves room has an upper bound short of it (one-sided 5 % / {CONTROLS}). Where "
-    "rephrasings of the task and of others have equal bags of words, the lead over the bag of "
-    "words is that on these.",
+    "control with its lower bound (one-sided 5 %); inconclusive without room, where a control "
+    "does so well that not even a probe without a mistake could be shown to lead it by that much; "
+    f"refuted if the lead over a control that leaves room has an upper bound short of it "
+    f"(one-sided 5 % / {CONTROLS}). Where rephrasings of the task and of others have "
+    "equal bags of words, the lead over the bag of words is that on these.",
     thresholds={
         "smallest accuracy": SMALLEST_ACCURACY,
         "smallest lead over each control": SMALLEST_LEAD,
