@@ -47,7 +47,7 @@ def test_behaviour(cell: Cell) -> None:
 
     No gate of competence: this is the gate.
     """
-    found = behaviour_exhibits.judged_answers(cell.bench)
+    found = cell.judged
     valid = found.valid if found else cell.valid
     cell.conclude(
         decide(valid),

@@ -44,7 +44,8 @@ CLAIM = Claim(
     "of layers, of the mean effects on rr of sft and dpo, minus that of base and sft, and minus "
     "that of base and dpo; each free of sampling noise (covariances between different samples). "
     "Metrics superadditivity (on rr) and separability: what the claims of these names estimate, at "
-    "each stage.",
+    "each stage; of separability, the accuracy (whether the wording alone reaches it, the lead "
+    "cells of that claim say).",
     rule=f"Resemblance: supported if both differences exceed {SMALLEST_DIFFERENCE} (bootstrap over "
     f"samples, the same ones in all stages, one-sided 5 %), refuted if one is short of it "
     f"(one-sided 5 % / {len(RIVALS)}). Superadditivity and separability, read as 'present in base "
@@ -170,13 +171,13 @@ def _judge_separability(cell: Cell) -> None:
     parts = stages(cell)
     if reason := probing.lacking(cell.bench):
         cell.conclude(Decision("not_applicable", reason))
-    ways, task = linear_separability.CRITERIA * len(parts), cell.bench.task.name
+    task = cell.bench.task.name
     probes = {}
     for stage, part in parts.items():
         part.bench.answers()  # shown beside; measured while the model is in memory
         probes[stage] = probing.probes(part.bench)
     decisions = {
-        stage: linear_separability.decide(of.found(task), of.controls(task), ways=ways)
+        stage: linear_separability.decide_accuracy(of.found(task), ways=len(parts))
         for stage, of in probes.items()
     }
     cell.conclude(

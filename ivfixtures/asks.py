@@ -195,6 +195,18 @@ def _probes(of: Asked) -> Iterator[Want]:
     yield Want(of, "probes", 0.0, lambda: probing.probes(bench), of_checkpoint=True)
 
 
+def _random_probes(of: Asked) -> Iterator[Want]:
+    bench, texts = of.bench, probing.rephrasings(of.options).texts
+    copy, tokens = probing.untrained(bench), of.tokens.instruction * len(texts)
+    name = f"instruction residuals {probing.RANDOM_WEIGHTS}"
+    yield Want(
+        *(of, name, of.run(tokens), lambda: probing.residuals(copy, texts)), of_checkpoint=True
+    )
+    yield Want(
+        *(of, "random-weight probes", 0.0, lambda: probing.random_probe(bench)), of_checkpoint=True
+    )
+
+
 ASKS: Mapping[str, Callable[[Asked], Iterator[Want]]] = {
     "behaviour": _behaviour,
     "behaviour on every task": _every_behaviour,
@@ -207,4 +219,5 @@ ASKS: Mapping[str, Callable[[Asked], Iterator[Want]]] = {
     "paths": _paths,
     "released paths": _released_paths,
     "probes": _probes,
+    "random-weight probes": _random_probes,
 }

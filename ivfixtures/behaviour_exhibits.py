@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
 
 from ivevidence import Figure, Table
 from ivevidence.records import Entry
 from ivfixtures.bench import Bench
 from ivfixtures.cells import Cell
-from ivfixtures.judge import Judgement, judge_prompt, judged
+from ivfixtures.judge import Judged, Judgement, given
 from ivfixtures.stage_exhibits import series
 from ivmethods.statistics import clopper_pearson
 
-if TYPE_CHECKING:
-    from ivfixtures.endpoint import Endpoint
-
 SHOWN_ANSWERS = 30
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A judge's decisions: `valid` by sample, and the judgement of each distinct answer."""
-
-    valid: Bool[np.ndarray, " sample"]
-    judgements: Mapping[str, Judgement]
-    endpoint: Endpoint
-
-
-def given(bench: Bench) -> list[str]:
-    """The answers within the greedy continuations, as they are judged."""
-    return [bench.task.answer_in(text) for text in bench.answers()]
-
-
-def judged_answers(bench: Bench) -> Judged | None:
-    """A judge's decisions on a bench's answers, each distinct one asked for once.
-
-    None without `--judge`, or where the task says no response type: there the stated set is IA.
-
-    Raises: JudgeError; what was judged before it is kept.
-    """
-    endpoint, task = bench.options.judge, bench.task
-    if endpoint is None or task.response_type is None:
-        return None
-    answers, judgements = given(bench), {}
-    for number, answer in enumerate(dict.fromkeys(answers), start=1):
-        bench.progress(f"{bench.checkpoint.name} {task.name}: judging answer {number}")
-        prompt = judge_prompt(task.response_type, task.instruction, answer)
-        judgements[answer] = judged(endpoint, bench.store, prompt)
-        bench.note(f"judgement of {answer!r}", judgements[answer].measurement)
-    valid = np.array([judgements[answer].valid for answer in answers])
-    return Judged(valid, judgements, endpoint)
 
 
 def by_task(cell: Cell, found: Judged | None, threshold: float) -> Figure:

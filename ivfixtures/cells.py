@@ -13,6 +13,7 @@ from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
 from ivevidence.records import cell_id, cell_name
 from ivfixtures import exhibits, origins
 from ivfixtures.bench import Bench
+from ivfixtures.judge import Judged, judged_answers
 from ivfixtures.judging import COMPETENT, no_headroom
 from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
@@ -21,7 +22,7 @@ from ivfixtures.verdicts import Hearing
 from ivmethods.discovery import picking_part
 from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
-from ivmethods.statistics import clopper_pearson
+from ivmethods.statistics import Interval, clopper_pearson
 from ivmethods.sweep import LayerTuple, Sweep
 
 
@@ -119,6 +120,11 @@ class Cell:
         """Whether the greedy answer is a valid response, right or wrong (IA)."""
         return np.array([self.bench.task.is_valid(answer) for answer in self._answers])
 
+    @cached_property
+    def judged(self) -> Judged | None:
+        """A judge's decisions on the answers, as `judged_answers`."""
+        return judged_answers(self.bench)
+
     def require_competence(self) -> None:
         """Conclude `not_applicable` unless the checkpoint follows the task's instruction.
 
@@ -130,26 +136,25 @@ class Cell:
 
     def incompetence(self) -> Decision | None:
         """A `not_applicable` decision where the (first) checkpoint is not to be measured."""
-        share = clopper_pearson(self.valid)
-        if share.low > COMPETENT or self.bench.options.measure_anyway:
+        if self.bench.options.measure_anyway or self._is_competent:
             return None
+        share = self._share_valid
         reason = (
             f"{self.bench.checkpoint.name} does not follow the instruction of "
             f"{self.bench.task.name}: IA={share.estimate:.2f} (lower bound {share.low:.2f}, "
             f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
         )
-        return Decision("not_applicable", reason, gate=self._gate)
+        at = (self.bench.checkpoint.name, self.bench.task.name)
+        return Decision("not_applicable", reason, gate=cell_id(cell_name("behaviour", *at, "ia")))
 
     @property
-    def _gate(self) -> str | None:
-        """The cell whose verdict says whether the (first) checkpoint is competent.
+    def _share_valid(self) -> Interval:
+        """IA as the behaviour claim has it: by the judge where there is one for the task."""
+        return clopper_pearson(self.judged.valid if self.judged else self.valid)
 
-        None where a judge decides that one.
-        """
-        if self.bench.options.judge:
-            return None
-        at = (self.bench.checkpoint.name, self.bench.task.name)
-        return cell_id(cell_name("behaviour", *at, "ia"))
+    @property
+    def _is_competent(self) -> bool:
+        return self._share_valid.low > COMPETENT
 
     def require_headroom(self, smallest: float) -> None:
         """Conclude `inconclusive` before any sweep where there is nothing to restore."""
@@ -257,6 +262,6 @@ class Cell:
                 f"{dropped} samples are not in logit_diff: both answers begin with the same token, "
                 "or not with the same white space"
             )
-        if options.measure_anyway and not clopper_pearson(self.valid).low > COMPETENT:
+        if options.measure_anyway and not self._is_competent:
             notes.append("not competent: measured because of --measure-anyway")
         return tuple(notes)

@@ -14,7 +14,13 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from ivfixtures.adapters import adapter_files
 from ivfixtures.file_digests import file_status
 from ivfixtures.hub import completing, download
-from ivfixtures.loading import load_config, load_model, load_skeleton, load_tokenizer
+from ivfixtures.loading import (
+    load_config,
+    load_model,
+    load_skeleton,
+    load_tokenizer,
+    load_untrained,
+)
 from ivfixtures.plain_files import CheckpointError, problem, unreadable
 from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
 from ivfixtures.settings_files import CONFIG
@@ -60,7 +66,8 @@ STAGES = ("base", "sft", "dpo", "instruct", "unknown")
 class Digests:
     """SHA-256 of what a checkpoint computes with: its weights and settings, its tokenizer.
 
-    Where a remote checkpoint's weights would stand, stands the commit of its revision on the hub.
+    Where a remote checkpoint's weights would stand, stands the commit of its revision on the hub;
+    of an untrained one, its seed stands before them.
     """
 
     weights: str
@@ -89,7 +96,10 @@ def digests(checkpoint: Checkpoint) -> Digests:
         tokens = digest(files.tokenizer)
         if checkpoint.remote:
             return Digests(weights=f"hub commit {_folder(checkpoint).name}", tokenizer=tokens)
-        return Digests(weights=digest(files.weights), tokenizer=tokens)
+        weights = digest(files.weights)
+        if checkpoint.untrained is not None:
+            weights = f"random, seed {checkpoint.untrained}, in place of {weights}"
+        return Digests(weights=weights, tokenizer=tokens)
 
 
 def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
@@ -180,6 +190,9 @@ def _load(checkpoint: Checkpoint, device: str, dtype: str) -> Loaded:
     with _unchanged(checkpoint):
         if checkpoint.remote:
             model = load_skeleton(folder, checkpoint.source)
+        elif checkpoint.untrained is not None:
+            seed = checkpoint.untrained
+            model = load_untrained(folder, checkpoint.gguf, seed=seed, device=device, dtype=dtype)
         else:
             model = load_model(folder, checkpoint.gguf, adapter, device=device, dtype=dtype)
     return Loaded(checkpoint, model, tokenizer(checkpoint), found.weights, found.tokenizer)

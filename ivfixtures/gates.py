@@ -36,6 +36,11 @@ def rephrasings(cell: Cell) -> bool:
     return probing.lacking(cell.bench) is None
 
 
+def weights_here(cell: Cell) -> bool:
+    """Whether a copy with random weights can be run."""
+    return not cell.bench.options.remote
+
+
 def stages(*needed: str) -> Gate:
     """Whether the family has what is compared, prompted alike."""
     return lambda cell: families.incomparable(cell, needed=needed) is None

@@ -1,13 +1,22 @@
 """The judge of instructional accuracy: a model that is asked whether a response is of its type."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool
 
 from ivevidence import Measurement, Store
 from ivfixtures import methods
 from ivfixtures.endpoint import Endpoint, without_key
+
+if TYPE_CHECKING:
+    from ivfixtures.bench import Bench
 
 LONGEST_KEPT = 200  # characters of a reply
 
@@ -25,6 +34,40 @@ class Judgement:
     valid: bool
     reply: str
     measurement: Measurement
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A judge's decisions: `valid` by sample, and the judgement of each distinct answer."""
+
+    valid: Bool[np.ndarray, " sample"]
+    judgements: Mapping[str, Judgement]
+    endpoint: Endpoint
+
+
+def given(bench: Bench) -> list[str]:
+    """The answers within the greedy continuations, as they are judged."""
+    return [bench.task.answer_in(text) for text in bench.answers()]
+
+
+def judged_answers(bench: Bench) -> Judged | None:
+    """A judge's decisions on a bench's answers, each distinct one asked for once.
+
+    None without `--judge`, or where the task says no response type: there the stated set is IA.
+
+    Raises: JudgeError; what was judged before it is kept.
+    """
+    endpoint, task = bench.options.judge, bench.task
+    if endpoint is None or task.response_type is None:
+        return None
+    answers, judgements = given(bench), {}
+    for number, answer in enumerate(dict.fromkeys(answers), start=1):
+        bench.progress(f"{bench.checkpoint.name} {task.name}: judging answer {number}")
+        prompt = judge_prompt(task.response_type, task.instruction, answer)
+        judgements[answer] = judged(endpoint, bench.store, prompt)
+        bench.note(f"judgement of {answer!r}", judgements[answer].measurement)
+    valid = np.array([judgements[answer].valid for answer in answers])
+    return Judged(valid, judgements, endpoint)
 
 
 def judge_prompt(response_type: str, instruction: str, answer: str) -> str:

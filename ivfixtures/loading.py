@@ -77,6 +77,35 @@ def load_model(
     return model.eval().requires_grad_(False)
 
 
+def load_untrained(
+    folder: Path, gguf: str | None, *, seed: int, device: str, dtype: str
+) -> PreTrainedModel:
+    """Build a model of a checkpoint's configuration, its weights drawn at random as for training.
+
+    device: as in `load_model`.
+
+    Raises: CheckpointError if the configuration is damaged.
+    """
+    config = load_config(folder, gguf)
+    # Drawn on the CPU, so that the numbers are the same wherever the model runs.
+    with _reading(folder, gguf), torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=DTYPES[dtype], trust_remote_code=False
+        )
+    if device == "auto":
+        from accelerate import dispatch_model, infer_auto_device_map
+
+        kept_whole = model._no_split_modules
+        model = dispatch_model(
+            model, infer_auto_device_map(model, no_split_module_classes=kept_whole)
+        )
+    else:
+        _move(model, device, folder)
+    untrained: PreTrainedModel = model.eval().requires_grad_(False)
+    return untrained
+
+
 def load_skeleton(folder: Path, hub_id: str) -> PreTrainedModel:
     """Build a causal language model of the hub without its weights; it is called by its hub id.
 

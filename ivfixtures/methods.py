@@ -226,7 +226,7 @@ RESIDUALS = Method(
 )
 PROBES = Method(
     "probes",
-    1,
+    2,
     {
         "by_layer": _TASK_BY_LAYER,
         "chosen": Array("int64", "fold", 0, "layer"),
@@ -244,12 +244,18 @@ PROBES = Method(
     {"released": Fact(Leak), "random_separable": Fact(int), "tokens": _TOKENS},
     runs_model=False,
 )
+RANDOM_PROBES = Method(
+    "random-weight probes",
+    1,
+    {name: PROBES.arrays[name] for name in ("by_layer", "chosen", "folds")},
+    runs_model=False,
+)
 JUDGE = Method("judge", 1, facts={"reply": Fact(str), "valid": Fact(bool)})
 
 METHODS = {
     method.name: method
     for method in (
         *(CHECKS, BEHAVIOUR, RUNS, SWEEP, NO_OP, ALL_LAYERS, CONTROLS),
-        *(ATTRIBUTION, PATHS, RESIDUALS, PROBES, JUDGE),
+        *(ATTRIBUTION, PATHS, RESIDUALS, PROBES, RANDOM_PROBES, JUDGE),
     )
 }

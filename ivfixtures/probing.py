@@ -1,7 +1,7 @@
 """The probes of a checkpoint: T_inst residuals of every task's rephrasings, measured once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from ivmethods.probes import (
     Leak,
     OneAgainstRest,
     Probe,
+    bags_of_words,
     grouped_folds,
     held_out,
     one_against_rest,
     probe,
     released_probe,
+    with_equal_bags,
     word_counts,
 )
 from ivmethods.prompts import token_texts
@@ -32,6 +34,8 @@ from ivmethods.separability import dimensions, lda_plane, linearly_separable
 MOST_REPHRASINGS = 200  # a task, section 5.1
 FOLDS = 5
 RANDOM_LABELINGS = 5
+RANDOM_WEIGHTS = "of random weights"
+BAG_OF_WORDS = "bag of words"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +43,7 @@ class Rephrasings:
     """The rephrasings of all tasks that have any.
 
     labels: index of each one's task. groups: equal for the same instruction, whatever its case,
-    spaces and final punctuation.
+    spaces and punctuation, and for those with the same words in another order.
     """
 
     tasks: tuple[str, ...]
@@ -97,12 +101,28 @@ class Probes:
         """How each control does."""
         labels, index = self.rephrasings.labels, self._index(task)
         return {
-            "bag of words": one_against_rest(self.by_words, labels, index),
+            BAG_OF_WORDS: one_against_rest(self.by_words, labels, index),
             "layer-0 input": one_against_rest(self.by_input, labels, index),
             "shuffled labels": one_against_rest(
                 self.probe.at_chosen(self.shuffled), self.shuffled_labels, index
             ),
         }
+
+    def leads(self, task: str, copy: Probe) -> Mapping[str, tuple[OneAgainstRest, OneAgainstRest]]:
+        """The probe and each control on the same rephrasings; of `copy`, the probe that it is.
+
+        Where rephrasings of the task and of others have the same words, it is held to the bag of
+        words on these alone: elsewhere the words may leave no room.
+        """
+        labels, index, found = self.rephrasings.labels, self._index(task), self.found(task)
+        leads = {name: (found, control) for name, control in self.controls(task).items()}
+        paired = with_equal_bags(self.rephrasings.texts, labels, index)
+        if paired.any():
+            own = one_against_rest(self.probe.predicted[paired], labels[paired], index)
+            words = one_against_rest(self.by_words[paired], labels[paired], index)
+            leads[BAG_OF_WORDS] = own, words
+        leads["random weights"] = found, one_against_rest(copy.predicted, labels, index)
+        return leads
 
     def _index(self, task: str) -> int:
         return self.rephrasings.tasks.index(task)
@@ -128,7 +148,13 @@ def rephrasings(options: Options) -> Rephrasings:
     drawn = {name: texts for name, texts in drawn.items() if texts}
     texts = tuple(text for some in drawn.values() for text in some)
     labels = np.repeat(np.arange(len(drawn)), [len(some) for some in drawn.values()])
-    groups = np.unique([normalize_answer(text) for text in texts], return_inverse=True)[1]
+    plain = [normalize_answer(text) for text in texts]
+    first: dict[tuple[str, ...], str] = {}
+    for text, bag in sorted(zip(plain, bags_of_words(texts), strict=True)):
+        first.setdefault(bag, text)
+    # With its words in another task's training folds, a rephrasing would be told wrong by them.
+    same = [first[bag] for bag in bags_of_words(texts)]
+    groups = np.unique(same, return_inverse=True)[1]
     return Rephrasings(tuple(drawn), texts, labels, groups)
 
 
@@ -147,19 +173,11 @@ def probes(bench: Bench) -> Probes:
         arrays, info = _measured(recorded.arrays["streams"], some, seed)
         return arrays, {**info, "tokens": recorded.info["tokens"]}
 
-    parameters = {
-        "instructions": [
-            [text for text, label in zip(some.texts, some.labels, strict=True) if label == k]
-            for k in range(len(some.tasks))
-        ],
-        "folds": FOLDS,
-        "random labelings": RANDOM_LABELINGS,
-        "seed": seed,
-    }
     found = bench.measure(
-        *(methods.PROBES, parameters, compute),
+        *(methods.PROBES, {**_parameters(some, seed), "random labelings": RANDOM_LABELINGS}),
+        compute,
         inputs=inputs_digest(bench.sources(some.texts)),
-        sizes={"text": len(some.texts), "task": len(some.tasks), "fold": FOLDS},
+        sizes=_sizes(some),
     )
     arrays: dict[str, Any] = dict(found.arrays)
     return Probes(
@@ -170,6 +188,44 @@ def probes(bench: Bench) -> Probes:
         released=Leak(**found.info["released"]),
         tokens=tuple(found.info["tokens"]),
     )
+
+
+def untrained(bench: Bench) -> Bench:
+    """The bench of a copy of the checkpoint whose weights are random, drawn by the run's seed."""
+    checkpoint = replace(bench.checkpoint, untrained=bench.options.seed)
+    return Bench(checkpoint, bench.task, bench.options, bench.store, bench.progress)
+
+
+def random_probe(bench: Bench) -> Probe:
+    """The probe of a copy with random weights: same form, tokenizer, rephrasings, folds and fit.
+
+    What it can tell is in the words, and in how an architecture mixes them before any training.
+    """
+    some, seed = rephrasings(bench.options), bench.options.seed
+
+    def compute() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        streams = residuals(untrained(bench), some.texts).arrays["streams"]
+        bench.progress(f"{bench.checkpoint.name}: probing its copy with random weights")
+        return vars(_probed(streams, some, seed)), {}
+
+    found = bench.measure(
+        *(methods.RANDOM_PROBES, _parameters(some, seed), compute),
+        inputs=inputs_digest(bench.sources(some.texts)),
+        sizes=_sizes(some),
+    )
+    return Probe(**found.arrays)
+
+
+def _parameters(some: Rephrasings, seed: int) -> dict[str, Any]:
+    instructions = [
+        [text for text, label in zip(some.texts, some.labels, strict=True) if label == k]
+        for k in range(len(some.tasks))
+    ]
+    return {"instructions": instructions, "folds": FOLDS, "seed": seed}
+
+
+def _sizes(some: Rephrasings) -> dict[str, int]:
+    return {"text": len(some.texts), "task": len(some.tasks), "fold": FOLDS}
 
 
 def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
@@ -192,20 +248,29 @@ def residuals(bench: Bench, texts: tuple[str, ...]) -> Measurement:
         *(methods.RESIDUALS, {}, compute),
         inputs=inputs_digest(bench.sources(texts)),
         sizes={"text": len(texts)},
+        of="" if bench.checkpoint.untrained is None else RANDOM_WEIGHTS,
         is_part=True,
     )
 
 
 # The fits are small: with two threads they take ten times as long, and their last digits differ.
 @threadpool_limits.wrap(limits=1)
+def _probed(
+    streams: Float[np.ndarray, "stream sample d_model"], some: Rephrasings, seed: int
+) -> Probe:
+    folds = grouped_folds(some.labels, some.groups, folds=FOLDS, seed=seed)
+    return probe(streams[1:], some.labels, folds)
+
+
+@threadpool_limits.wrap(limits=1)
 def _measured(
     streams: Float[np.ndarray, "stream sample d_model"], some: Rephrasings, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     layers, labels, groups = streams[1:], some.labels, some.groups
     generator = np.random.default_rng(seed)
-    folds = grouped_folds(labels, groups, folds=FOLDS, seed=seed)
     shuffled_labels = generator.permutation(labels)
-    found = probe(layers, labels, folds)
+    found = _probed(streams, some, seed)
+    folds = found.folds
     usual = found.usual_layer
     is_fitted = grouped_folds(labels, groups, folds=2, seed=seed) == 0
     planes = [lda_plane(layer, labels, is_fitted) for layer in layers]

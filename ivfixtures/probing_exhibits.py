@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ivevidence import Figure, Table
 from ivfixtures.probing import RANDOM_LABELINGS, Probes
-from ivmethods.probes import OneAgainstRest, accuracy, mean_recall, one_against_rest
+from ivmethods.probes import OneAgainstRest, Probe, accuracy, mean_recall, one_against_rest
 from ivmethods.separability import separable_by_chance
 
 if TYPE_CHECKING:
@@ -19,8 +20,13 @@ SHOWN_TOKENS = 8
 SHOWN_MISTAKES = 20
 
 
-def accuracy_by_layer(cell: Cell, probes: Probes, threshold: float) -> Figure:
-    """The cell's task against the others, by layer, with the controls."""
+def accuracy_by_layer(
+    cell: Cell, probes: Probes, threshold: float, copy: Probe | None = None
+) -> Figure:
+    """The cell's task against the others, by layer, with the controls.
+
+    copy: the probe of the copy with random weights, where there is one.
+    """
     name = cell.bench.task.name
     index = probes.rephrasings.tasks.index(name)
     labels = probes.rephrasings.labels
@@ -40,6 +46,7 @@ def accuracy_by_layer(cell: Cell, probes: Probes, threshold: float) -> Figure:
             _series("T_inst residual", by_layer(probes.probe.by_layer, labels)),
             *flat,
             _series("shuffled labels", by_layer(probes.shuffled, probes.shuffled_labels)),
+            *([_series("random weights", by_layer(copy.by_layer, labels))] if copy else []),
         ],
         "unit": f"accuracy, {name} against the others",
         "threshold": threshold,
@@ -104,11 +111,10 @@ def layers(cell: Cell, probes: Probes) -> Table:
     return Table("Separability by layer", columns, tuple(rows), _informative(probes))
 
 
-def controls(cell: Cell, probes: Probes) -> Table:
+def controls(probe: OneAgainstRest, controls: Mapping[str, OneAgainstRest]) -> Table:
     """The probe and its controls on the same held-out rephrasings."""
-    name = cell.bench.task.name
     rows = []
-    for what, found in {"probe": probes.found(name), **probes.controls(name)}.items():
+    for what, found in {"probe": probe, **controls}.items():
         a = accuracy(found)
         shares = float(found.own.mean()), float(found.others.mean())
         rows.append((what, a.estimate, a.low, a.high, *shares, a.n))

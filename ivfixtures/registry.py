@@ -31,7 +31,8 @@ class Checkpoint:
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
     `plain_prompts`: tuned, or judged by the paper, without the chat template that its tokenizer
     has. `revision`: a branch,
-    tag or commit on the hub. `remote`: run on NDIF, its weights are not loaded here.
+    tag or commit on the hub. `remote`: run on NDIF, its weights are not loaded here. `untrained`:
+    the seed of random weights that stand in place of its own.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Checkpoint:
     plain_prompts: bool = False
     revision: str | None = None
     remote: bool = False
+    untrained: int | None = None
 
     @property
     def label(self) -> str:

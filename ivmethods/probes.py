@@ -156,6 +156,11 @@ def word_counts(texts: Sequence[str]) -> Float[np.ndarray, "sample word"]:
     return np.array([[count[word] for word in vocabulary] for count in words], dtype=np.float64)
 
 
+def bags_of_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The words of each text in lower case and in order of the alphabet, punctuation left out."""
+    return [tuple(sorted(re.findall(r"\w+", text.lower()))) for text in texts]
+
+
 def mean_recall(
     predicted: Integer[np.ndarray, " sample"], labels: Integer[np.ndarray, " sample"]
 ) -> float:
@@ -168,6 +173,21 @@ def one_against_rest(
 ) -> OneAgainstRest:
     """What held-out predictions say about one task."""
     return OneAgainstRest(predicted[labels == task] == task, predicted[labels != task] != task)
+
+
+def with_equal_bags(
+    texts: Sequence[str], labels: Integer[np.ndarray, " sample"], task: int
+) -> Bool[np.ndarray, " sample"]:
+    """Which texts have the same words as a text across the line between a task and all others.
+
+    No predictor of words alone, order left out, can be right about both sides of such a pair.
+    """
+    bags = bags_of_words(texts)
+    sides = [
+        {bag for bag, k in zip(bags, labels, strict=True) if (k == task) == own}
+        for own in (True, False)
+    ]
+    return np.array([bag in sides[0] & sides[1] for bag in bags])
 
 
 def accuracy(found: OneAgainstRest, *, alpha: float = ALPHA, alpha_high: float = ALPHA) -> Interval:

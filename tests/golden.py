@@ -108,9 +108,11 @@ def _measurements(store: Store) -> Iterator[Measurement]:
     traces.traced(by_head, 1)
     traces.traced(by_head, 2)  # so many paths that they are drawn
     probing.probes(one)
+    probing.random_probe(one)
     yield from one.asked_for.values()
     yield from (by_head.asked_for[f"paths k={k} equation head"] for k in (1, 2))
-    yield probing.residuals(one, probing.rephrasings(one.options).texts)
+    for measured_on in (one, probing.untrained(one)):
+        yield probing.residuals(measured_on, probing.rephrasings(one.options).texts)
 
 
 def _judge() -> Numbers:

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from ivevidence import Store, read_evidence
 from ivfixtures import endpoint as endpoints
-from ivfixtures.behaviour_exhibits import judged_answers
 from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
-from ivfixtures.judge import judge_prompt, judged, read_decision
+from ivfixtures.judge import judge_prompt, judged, judged_answers, read_decision
 from ivfixtures.tasks import load_tasks
 from tests.suite import has_traceback, shown
 
@@ -417,9 +416,9 @@ def test_url_and_model_go_together(url, model):
 
 @pytest.fixture
 def claim(pytester, stub):
-    def run(*options, task="adj_comp"):
+    def run(*options, task="adj_comp", name="behaviour"):
         return pytester.runpytest_inprocess(
-            *("--pyargs", "claims.test_behaviour", "--checkpoint", "tiny-olmo2-sft"),
+            *("--pyargs", f"claims.test_{name}", "--checkpoint", "tiny-olmo2-sft"),
             *("--samples", "8", "-k", f"sft-{task}", "-p", "no:cacheprovider"),
             *("--judge", stub.url, "--judge-model", "some-model", *options),
         )
@@ -458,6 +457,15 @@ def test_a_task_without_a_response_type_is_judged_by_its_set(claim, pytester, st
     (cell,) = evidence(pytester).cells
     assert not any(table.title.startswith("Judged") for table in cell.tables)
     assert not stub.requests
+
+
+def test_whom_the_judge_finds_incompetent_no_other_claim_is_judged_on(claim, pytester, stub):
+    stub.replies = [says("no")]
+    claim(name="localization").assert_outcomes(skipped=1, deselected=3)
+    (cell,) = evidence(pytester).cells
+    assert cell.decision.verdict == "not_applicable"
+    assert "IA=0.00" in cell.decision.reason, "the stated set has 1.00"
+    assert cell.decision.gate == "behaviour[tiny-olmo2-sft-adj_comp-ia]"
 
 
 def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(

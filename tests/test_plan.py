@@ -116,7 +116,9 @@ def test_nothing_is_planned_behind_a_gate_that_is_known_to_be_closed(planned, ju
     judge(only=["claims.test_behaviour"])  # a random model follows no instruction
     after = planned()
     assert {method for _, method in methods(before, "missing")} > {"sweep contrast paper", "runs"}
-    kept = {"behaviour", "probes", "instruction residuals"}  # probing asks for no competence
+    # Probing asks for no competence.
+    kept = {"behaviour", "probes", "instruction residuals"}
+    kept |= {"random-weight probes", "instruction residuals of random weights"}
     assert {one.method for one in after.planned.values()} == kept
     assert {method for _, method in methods(after, "missing")} == kept - {"behaviour"}
 

@@ -1,14 +1,19 @@
 """The claim on linear separability as its users run it, on a small checkpoint of random weights."""
 
 import json
+from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from ivevidence import read_evidence
 from ivfixtures import probing
+from ivfixtures.checkpoints import digests, load, resolve
+from ivfixtures.loading import load_untrained
 from ivfixtures.probing import MOST_REPHRASINGS, rephrasings
 from ivfixtures.tasks import load_tasks
 
@@ -62,29 +67,33 @@ def stored(pytester, method):
 
 def test_a_checkpoint_is_probed_once_for_all_tasks_without_a_gate_of_competence(judge, pytester):
     _, evidence = judge()
-    cells = {cell.task: cell for cell in evidence.cells}
-    assert set(cells) == {"adj_comp", "adj_ant"}
+    cells = {(cell.task, cell.metric): cell for cell in evidence.cells}
+    assert {*cells} == {*product(("adj_comp", "adj_ant"), ("accuracy", "lead"))}
     assert not evidence.errors
     assert len({cell.measurements["probes"] for cell in cells.values()}) == 1
     assert stored(pytester, "probes") == stored(pytester, "instruction residuals") == 1
-    for cell in cells.values():
+    assert stored(pytester, "random-weight probes") == 1
+    assert stored(pytester, "instruction residuals of random weights") == 1
+    for (_, metric), cell in cells.items():
         assert cell.decision.verdict != "not_applicable"
-        assert cell.decision.criteria[0].name == "accuracy"
+        first = cell.decision.criteria[0].name
+        assert first == {"accuracy": "accuracy", "lead": "lead over bag of words"}[metric]
         assert [figure.kind for figure in cell.figures] == ["lines", "scatter"]
         own, other = cell.per_sample.values()
         assert len(cell.samples) == len(own) == 40
         assert [value is None for value in own] == [value is not None for value in other]
         assert sum(value is not None for value in own) == 20
         assert [row[0] for row in cell.controls[0].rows] == [
-            *("probe", "bag of words", "layer-0 input", "shuffled labels")
+            *("probe", "bag of words", "layer-0 input", "shuffled labels"),
+            *(["random weights"] if metric == "lead" else []),
         ]
 
 
 def test_cells_judged_alone_or_again_read_the_same_measurement(judge):
     _, together = judge()
-    result, alone = judge("-k", "adj_ant")
+    result, alone = judge("-k", "adj_ant-accuracy")
     (cell,) = alone.cells
-    before = next(other for other in together.cells if other.task == "adj_ant")
+    before = next(other for other in together.cells if other.cell_id == cell.cell_id)
     assert cell.decision == before.decision
     assert cell.measurements == before.measurements
     result.stdout.fnmatch_lines(["measurements: nothing measured again, *"])
@@ -95,11 +104,31 @@ def test_another_seed_probes_anew_but_runs_the_model_no_more(judge, pytester):
     judge("-k", "adj_comp", "--seed", "1")
     assert stored(pytester, "probes") == 2
     assert stored(pytester, "instruction residuals") == 1
+    assert stored(pytester, "instruction residuals of random weights") == 2, "drawn by the seed"
+
+
+def test_a_copy_with_random_weights_is_the_same_each_time_and_no_other(checkpoint):
+    whole = resolve(str(checkpoint))
+    first, again, other = (
+        load_untrained(checkpoint, None, seed=seed, device="cpu", dtype="float32")
+        for seed in (0, 0, 1)
+    )
+    states = [model.state_dict() for model in (first, again, other, load(whole).model)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    for differing in states[2:]:
+        assert {n: v.shape for n, v in differing.items()} == {
+            n: v.shape for n, v in states[0].items()
+        }
+        assert any(not torch.equal(states[0][name], differing[name]) for name in states[0])
+    copies = [digests(replace(whole, untrained=seed)).weights for seed in (0, 1)]
+    assert len({*copies, digests(whole).weights}) == 3
 
 
 def test_the_words_alone_leave_no_room(judge):
     _, evidence = judge()
     for cell in evidence.cells:
+        if cell.metric == "accuracy":
+            continue
         row = {row[0]: row[1] for row in cell.controls[0].rows}
         assert row["bag of words"] == 1
         assert row["layer-0 input"] == 0.5, "every rephrasing ends with the same token"

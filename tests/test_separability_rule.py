@@ -5,18 +5,19 @@ bounds here are sums of exact ones, so that a world on a threshold stays below 5
 """
 
 from collections import Counter
+from types import MethodType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from claims import test_linear_separability as separability
-from ivfixtures.probing import FOLDS
-from ivmethods.probes import OneAgainstRest, grouped_folds, one_against_rest, probe
+from ivfixtures.probing import FOLDS, Probes, Rephrasings, rephrasings
+from ivmethods.probes import OneAgainstRest, Probe, grouped_folds, one_against_rest, probe
 
 RUNS = 200
 LEVEL = 0.05
 PER_TASK = 200
-CONTROLS = ("bag of words", "layer-0 input", "shuffled labels")
+CONTROLS = ("bag of words", "layer-0 input", "shuffled labels", "random weights")
 
 # ------------------------------------------------------------------ predictions drawn as they are
 
@@ -28,86 +29,128 @@ def drawn(generator, shares, *, own=PER_TASK, others=3 * PER_TASK):
     )
 
 
-def drawn_verdicts(found, *, runs=RUNS, **controls):
+def accuracies(shares, *, runs=RUNS, own=PER_TASK):
     """Verdicts where shares of the own recognized and of the others kept apart are known."""
     generator = np.random.default_rng(0)
-    controls = dict.fromkeys(CONTROLS, (0.25, 0.75)) | {
-        name.replace("_", " "): shares for name, shares in controls.items()
-    }
     decisions = (
-        separability.decide(
-            drawn(generator, found),
-            {name: drawn(generator, shares) for name, shares in controls.items()},
-        )
+        separability.decide_accuracy(drawn(generator, shares, own=own, others=3 * own))
         for _ in range(runs)
     )
     return Counter(decision.verdict for decision in decisions)
 
 
+def leads(shares, *, runs=RUNS, own=PER_TASK, **controls):
+    """Verdicts where the controls' shares are known, too; 0.25 and 0.75 unless they are given."""
+    generator = np.random.default_rng(0)
+    known = dict.fromkeys(CONTROLS, (0.25, 0.75)) | {
+        name.replace("_", " "): one for name, one in controls.items()
+    }
+    verdicts = Counter()
+    for _ in range(runs):
+        probe_ = drawn(generator, shares, own=own, others=3 * own)
+        pairs = {
+            name: (probe_, drawn(generator, one, own=own, others=3 * own))
+            for name, one in known.items()
+        }
+        verdicts[separability.decide_lead(pairs).verdict] += 1
+    return verdicts
+
+
 @pytest.mark.parametrize("shares", [(0.96, 1.0), (0.97, 0.99), (0.98, 0.98)])
-def test_an_accuracy_on_the_threshold_is_supported_in_less_than_five_of_a_hundred(shares):
-    verdicts = drawn_verdicts(shares)
+def test_an_accuracy_on_the_threshold_is_decided_in_five_of_a_hundred(shares):
+    verdicts = accuracies(shares)
     assert verdicts["supported"] <= LEVEL * RUNS
     assert verdicts["refuted"] <= LEVEL * RUNS
 
 
+def test_an_accuracy_near_one_is_supported_whatever_the_wording_reaches():
+    assert accuracies((0.999, 0.999))["supported"] >= 0.9 * RUNS
+    assert accuracies((0.85, 0.95), runs=50)["refuted"] == 50
+
+
 @pytest.mark.parametrize("control", CONTROLS)
-def test_a_lead_on_the_threshold_is_supported_in_less_than_five_of_a_hundred(control):
-    verdicts = drawn_verdicts((1.0, 0.998), **{control: (0.80, 0.998)})
+def test_a_lead_on_the_threshold_is_decided_in_five_of_a_hundred(control):
+    verdicts = leads((1.0, 0.998), **{control.replace(" ", "_"): (0.80, 0.998)})
     assert verdicts["supported"] <= LEVEL * RUNS
     assert verdicts["refuted"] <= LEVEL * RUNS
 
 
-def test_errors_of_one_in_a_thousand_are_found_separable():
-    verdicts = drawn_verdicts((0.999, 0.999), bag_of_words=(0.6, 0.8))
-    assert verdicts["supported"] >= 0.9 * RUNS
-    assert verdicts["refuted"] == 0
-
-
-def test_an_accuracy_of_nine_tenths_is_refuted_whatever_the_controls_reach():
-    assert drawn_verdicts((0.85, 0.95), runs=50)["refuted"] == 50
-    assert drawn_verdicts((0.85, 0.95), runs=50, bag_of_words=(1.0, 1.0))["refuted"] == 50
+def test_a_lead_over_words_that_tell_little_is_found_and_a_lag_refuted():
+    assert leads((0.999, 0.999), bag_of_words=(0.6, 0.8))["supported"] >= 0.9 * RUNS
+    assert leads((0.4, 0.6), bag_of_words=(0.6, 0.8), runs=50)["refuted"] >= 45
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_a_control_that_leaves_no_room_makes_it_inconclusive(control):
-    assert drawn_verdicts((1.0, 1.0), runs=50, **{control: (0.95, 0.95)})["inconclusive"] == 50
+@pytest.mark.parametrize("shares", [(1.0, 1.0), (0.95, 0.95)])
+def test_a_control_that_leaves_no_room_makes_it_inconclusive(control, shares):
+    found = leads(shares, runs=20, **{control.replace(" ", "_"): (0.95, 0.95)})
+    assert found["inconclusive"] == 20
 
 
 def test_no_room_is_said_with_the_controls_own_accuracy():
-    generator = np.random.default_rng(0)
-    controls = {name: drawn(generator, (0.25, 0.75)) for name in CONTROLS}
-    perfect = drawn(generator, (1, 1))
-    decision = separability.decide(perfect, controls | {"bag of words": perfect})
+    perfect, chance = exact(1.0), exact(0.5)
+    pairs = dict.fromkeys(CONTROLS, (perfect, chance)) | {"random weights": (perfect, perfect)}
+    decision = separability.decide_lead(pairs)
     assert decision.reason == (
-        "no room above bag of words (1.000): a lead of more than 0.1 is beyond reach, so the "
-        "probe's accuracy (1.000) may come from the wording alone"
+        "no room above random weights (1.000 on 800): not even a probe without a mistake could be "
+        "shown to lead by more than 0.1, so the accuracy may come from the wording alone"
     )
-    assert [c.name for c in decision.criteria] == [
-        "accuracy",
-        *(f"lead over {name}" for name in CONTROLS),
-    ]
-    assert decision.samples_to_decide is None
+    assert [c.name for c in decision.criteria] == [f"lead over {name}" for name in CONTROLS]
 
 
-@pytest.mark.parametrize(("words", "verdict"), [(0.80, "supported"), (0.90, "inconclusive")])
-def test_room_ends_where_the_lead_does(words, verdict):
-    controls = {name: exact(0.5) for name in CONTROLS} | {"bag of words": exact(words)}
-    assert separability.decide(exact(1.0), controls).verdict == verdict
+def exact(share, own=PER_TASK):
+    return OneAgainstRest(np.arange(own) < share * own, np.arange(3 * own) < share * 3 * own)
 
 
-def exact(share):
-    own, others = np.arange(PER_TASK) < share * PER_TASK, np.arange(600) < share * 600
-    return OneAgainstRest(own, others)
+@pytest.mark.parametrize(("own", "verdict"), [(122, "supported"), (121, "inconclusive")])
+def test_a_least_number_of_rephrasings_is_asked_for(own, verdict):
+    decision = separability.decide_accuracy(exact(1.0, own))
+    assert decision.verdict == verdict
+    told = "too few rephrasings: 121 of the task and 363 of others, but should be at least 122 and"
+    assert decision.reason.startswith(told) == (verdict == "inconclusive")
 
 
-def test_few_rephrasings_decide_nothing_and_say_how_many_would():
-    generator = np.random.default_rng(0)
-    few = {"own": 20, "others": 60}
-    controls = {name: drawn(generator, (0.25, 0.75), **few) for name in CONTROLS}
-    decision = separability.decide(drawn(generator, (1, 1), **few), controls)
-    assert decision.verdict == "inconclusive"
-    assert decision.samples_to_decide > 400
+def test_few_rephrasings_can_still_refute():
+    assert separability.decide_accuracy(exact(0.5, 20)).verdict == "refuted"
+
+
+# ---------------------------------------------------------- pairs with equal bags of words
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_pairs_with_equal_bags_of_words_give_room(paired):
+    """Words tell all other rephrasings of a task, but not which of two orders means it."""
+    count = PER_TASK // 2
+    texts = [f"say {k} rather than {k}x" for k in range(count)]
+    texts += [f"own word {k}" for k in range(count)]
+    other = [f"say {k}x rather than {k}" if paired else f"tell {k}" for k in range(count)]
+    other += [f"strange word {k}" for k in range(count)]
+    labels = np.repeat([0, 1], 2 * count)
+    by_words = np.where(np.arange(4 * count) % (2 * count) < count, 0, labels)
+    some = Rephrasings(("a", "b"), (*texts, *other), labels, np.arange(4 * count))
+    right = Probe(labels[None], np.zeros(5, int), np.zeros(4 * count, int))
+    wrong = Probe(np.zeros_like(labels)[None], np.zeros(5, int), np.zeros(4 * count, int))
+    probes = SimpleNamespace(
+        rephrasings=some, probe=right, by_words=by_words if paired else labels, by_input=by_words,
+        shuffled=wrong.by_layer, shuffled_labels=labels,
+    )  # fmt: skip
+    for name in ("found", "controls", "leads", "_index"):
+        setattr(probes, name, MethodType(getattr(Probes, name), probes))
+    found, control = probes.leads("a", wrong)["bag of words"]
+    assert len(found.own) == len(found.others) == (count if paired else 2 * count)
+    assert control.accuracy == (0.5 if paired else 1.0)
+    verdict = separability.decide_lead(probes.leads("a", wrong)).verdict
+    assert verdict == ("supported" if paired else "inconclusive")
+
+
+def test_rephrasings_with_equal_words_are_never_in_two_folds():
+    texts = {
+        "a": tuple(f"say {k}, not {k}x" for k in range(9)),
+        "b": tuple(f"say {k}x, not {k}." for k in range(9)),
+    }
+    tasks = {n: SimpleNamespace(name=n, rephrasings=some) for n, some in texts.items()}
+    some = rephrasings(SimpleNamespace(tasks=tasks, seed=0))
+    assert some.groups[:9].tolist() == some.groups[9:].tolist()
 
 
 # ------------------------------------------------------------------------- the whole procedure
@@ -129,8 +172,7 @@ def fitted_verdicts(*, wrong_labels=0.0, shuffled=False, count=FOLDS, runs=RUNS)
         layers = means[cluster] + generator.normal(size=(2, 2 * PER_TASK, 3))
         folds = grouped_folds(labels, np.arange(len(labels)), folds=count, seed=run)
         found = one_against_rest(probe(layers, labels, folds).predicted, labels, 0)
-        control = one_against_rest(generator.integers(0, 2, len(labels)), labels, 0)
-        verdicts[separability.decide(found, dict.fromkeys(CONTROLS, control)).verdict] += 1
+        verdicts[separability.decide_accuracy(found).verdict] += 1
     return verdicts
 
 
