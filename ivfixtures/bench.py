@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ivevidence import Measurement, Store, digest_json
 from ivfixtures import methods
-from ivfixtures.checkpoints import Checkpoint
+from ivfixtures.checkpoints import Checkpoint, config
 from ivfixtures.errors import LineError, error_line
 from ivfixtures.loading import DTYPES
 from ivfixtures.material import Material, SourceName, inputs_digest
@@ -244,8 +244,9 @@ class Bench(Material):
         )
 
     def finite(self, compute: Callable[[], Computed]) -> Callable[[], Computed]:
-        """The computation of a measurement, refused in one line where it meets NaN or infinity.
+        """The computation of a measurement, refused in one line where the model has no numbers.
 
+        That is where it meets NaN or infinity, or a run has more tokens than it knows positions.
         It raises CheckpointRefusedError then, so that nothing is stored.
         """
 
@@ -255,6 +256,15 @@ class Bench(Material):
             except NotFiniteError as error:
                 where = f"{self.checkpoint.name}, {self.task.name}, {self.options.dtype}"
                 line = error_line(error.quantity, error.got, "finite", where, self._remedy)
+                raise CheckpointRefusedError(line) from None
+            except IndexError as error:
+                # Of an embedding; as token ids have been looked at, it is that of positions.
+                if "index out of range in self" not in str(error):
+                    raise
+                known = getattr(config(self.checkpoint), "max_position_embeddings", "fewer")
+                remedy = "shorten the prompts or the accepted answers, or choose another checkpoint"
+                where = f"{self.checkpoint.name}, {self.task.name}"
+                line = error_line("tokens of a run", "more", f"at most {known}", where, remedy)
                 raise CheckpointRefusedError(line) from None
 
         return computed

@@ -127,7 +127,6 @@ def no_op(
     Against a pass of the same shape in which nothing is written: 0 in every dtype.
 
     Raises: NotFiniteError, MemoryError.
-    Source: DESIGN 3.4.
     """
 
     def changes(model: TransformersModel, batch: Batch) -> tuple[Rows, Tensor]:

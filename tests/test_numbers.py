@@ -149,6 +149,17 @@ def test_a_checkpoint_with_nan_is_an_error_in_one_line_and_nothing_is_kept(
     assert len(Store(Folder(tmp_path / "store")).digests()) <= answers
 
 
+def test_prompts_longer_than_the_positions_a_model_has_are_one_line(pytester, tasks, tmp_path):
+    saved("gpt2", tmp_path / "short")
+    result = pytester.runpytest_inprocess(
+        *("--pyargs", "claims.test_behaviour", "--checkpoint", str(tmp_path / "short")),
+        *("--tasks", str(tasks), "--samples", "8", "-p", "no:cacheprovider"),
+    )
+    (error, _) = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
+    assert "tokens of a run=more, but should be at most 32 [" in error.message
+    assert "Traceback" not in printed(result)
+
+
 # ------------------------------------------------------------------------------------- 16 bits
 
 SCALED = {

@@ -447,7 +447,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
         decision=Decision("inconclusive", a, criteria, chosen=b + "-"),
         tables=(Table(b, (c,), ((d,),), e + "-"),),
         controls=(Table(f, (a,), ((b,),)),),
-        prompts=(Prompt(c, (d, e), {0: f}, a, b, f),),
+        prompts=(Prompt(c, (d, e), {0: f}, a, b, f + "-"),),
         notes=(c,),
         measurements={d: e},
         samples=(a,),
