@@ -100,12 +100,38 @@ def test_values_of_other_names_are_not_compared():
     assert not drifts({"a": [1, None]}, {"a": [1, 2]}, samples_before="xy", samples_after="xy")
 
 
-def test_few_samples_that_moved_alike_have_no_bounds():
+def test_few_samples_that_moved_alike_tell_little():
     few, enough = drift_of([0.0] * 4, [1.0] * 4), drift_of([0.0] * 20, [1.0] * 20)
-    assert few.low is None
     assert not is_beyond(few, 0.1)
     assert few.p_value == 0.125
     assert is_beyond(enough, 0.1)
+
+
+def test_without_a_range_what_moved_alike_tells_nothing():
+    found = drift_of(np.arange(20.0), np.arange(20) + 0.3)
+    assert (found.low, found.high, found.p_value) == (None, None, 1)
+
+
+# Most samples gain a little and few lose much: no drift in the mean.
+RARE_LOSSES = {
+    "2 %": lambda rng: np.where(rng.random(20) < 0.02, -0.9, 0.018 / 0.98),
+    "2 %, noisy": lambda rng: np.where(
+        rng.random(20) < 0.02, -0.9, 0.018 / 0.98 + rng.uniform(-0.01, 0.01, 20)
+    ),
+    "5 %": lambda rng: np.where(rng.random(20) < 0.05, -0.9, 0.045 / 0.95),
+}
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("world", RARE_LOSSES)
+def test_rare_losses_are_no_drift(world, paired):
+    rng = np.random.default_rng(3)
+    before = np.full(20, 0.91)
+    others = NAMES if paired else [name + "?" for name in NAMES]
+    found = [
+        drift_of(before, before + RARE_LOSSES[world](rng), after_names=others) for _ in range(40)
+    ]
+    assert sum(drift.p_value < 0.05 or is_beyond(drift, 0) for drift in found) <= 2
 
 
 @pytest.mark.parametrize(("low", "high", "beyond"), [(0.2, 1, True), (-1, -0.2, True)])

@@ -98,7 +98,7 @@ def test_a_change_of_verdict_fails_and_prints_both(judge, pytester, baseline):
             "*expected of *random-olmo20: supported",
             "*  closed share=0.5 [[]0.4, 0.6[]] (n=4)",
             f"*now {now.verdict}: *",
-            "*  drift of effect=0 [[]0, 0[]] (paired, n=8)",
+            "*  drift of effect=0 [[]*, *[]] (paired, n=8)",
             "*expectations of expected.json: 1 changed, 1 as expected",
             f"  changed: localization[[]*adj_ant*: supported -> {now.verdict}",
         ]
