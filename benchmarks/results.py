@@ -2,7 +2,7 @@
 
     python -m benchmarks.results [FAMILY ...]
 
-A table a claim and metric, a row a checkpoint, a column a task: the verdict, and the estimate of the
+A table a claim and metric, a row a checkpoint, a column a task: the verdict, and the estimate of
 criterion that it rests on, if there is one. They take the place of what stands between the page's
 marks of a family; the text around them is people's.
 """

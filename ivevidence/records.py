@@ -10,6 +10,7 @@ from ivevidence.codec import EvidenceError, Record, check_count
 from ivevidence.figure_data import FIGURE_DATA, Criterion
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
+PLANTED = ("holds", "fails", "unknown")
 
 Entry = str | int | float | None
 CellName = tuple[str, str]
@@ -189,7 +190,9 @@ class CellRecord(Record):
 
     `measurements` maps a role to the digest of a stored measurement; `samples` names the samples;
     `per_sample` maps a name to one value for each of them (None where there is none); `command`
-    reproduces the cell; `comparison` is there if the run was given expectations.
+    reproduces the cell; `comparison` is there if the run was given expectations. `planted` is there
+    if the subject was made for a claim: whether this one `holds` or `fails` by construction, or is
+    another (`unknown`).
     """
 
     claim: Claim
@@ -211,9 +214,13 @@ class CellRecord(Record):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     comparison: Comparison | None = None
+    planted: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.planted not in (None, *PLANTED):
+            expected = "one of " + ", ".join(PLANTED)
+            raise EvidenceError("planted", self.planted, expected, where="CellRecord")
         for name, values in self.per_sample.items():
             if len(values) != len(self.samples):
                 expected = f"as many as there are samples ({len(self.samples)})"

@@ -207,6 +207,7 @@ class Cell:
             stage=subject.stage,
             task=subject.task,
             metric=subject.metric,
+            planted=subject.planted,
             decision=replace(decision, chosen=chosen),
             figures=tuple(figures),
             tables=(*tables, *(replace(t, title=of + t.title) for of, t in behaviours)),

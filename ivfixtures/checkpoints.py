@@ -22,7 +22,16 @@ from ivfixtures.loading import (
     load_untrained,
 )
 from ivfixtures.plain_files import CheckpointError, problem, unreadable
-from ivfixtures.registry import Checkpoint, expand, families, family, members, names, resolve
+from ivfixtures.registry import (
+    Checkpoint,
+    expand,
+    families,
+    family,
+    members,
+    names,
+    planted_families,
+    resolve,
+)
 from ivfixtures.settings_files import CONFIG
 from ivfixtures.special_tokens import follow_configuration
 from ivfixtures.weights import (
@@ -51,6 +60,7 @@ __all__ = [
     "load",
     "members",
     "names",
+    "planted_families",
     "parameters",
     "release",
     "resolve",

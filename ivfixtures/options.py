@@ -20,7 +20,7 @@ from ivfixtures.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
 from ivfixtures.tasks import Task, TaskError, load_tasks
 from ivmethods.path_graph import Granularity
 
-EMBEDDED_FAMILIES = ("tiny-olmo2", "tiny-olmo2-planted")
+EMBEDDED_FAMILIES = ("tiny-olmo2", "tiny-olmo2-planted", *registry.planted_families())
 
 
 @dataclass(frozen=True)

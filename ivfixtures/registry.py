@@ -30,9 +30,10 @@ class Checkpoint:
     `source` is the absolute folder (for a GGUF file, the folder of the file `gguf`), or the hub id.
     `adapter` is the absolute folder of a low-rank adapter; source and gguf are then its base's.
     `plain_prompts`: tuned, or judged by the paper, without the chat template that its tokenizer
-    has. `revision`: a branch,
-    tag or commit on the hub. `remote`: run on NDIF, its weights are not loaded here. `untrained`:
-    the seed of random weights that stand in place of its own.
+    has. `revision`: a branch, tag or commit on the hub. `remote`: run on NDIF, its weights are not
+    loaded here. `untrained`: the seed of random weights that stand in place of its own. `planted`:
+    claims whose truth is known by construction, and whether they hold. `tasks`: where there are
+    any, it is judged by these claims only, on these tasks.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Checkpoint:
     revision: str | None = None
     remote: bool = False
     untrained: int | None = None
+    planted: tuple[tuple[str, bool], ...] = ()
+    tasks: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -65,6 +68,16 @@ def names() -> tuple[str, ...]:
 def families() -> tuple[str, ...]:
     """Return the names of the registry's families."""
     return tuple(_registry()["families"])
+
+
+def planted_families() -> tuple[str, ...]:
+    """Return the names of the families that were made for single claims."""
+    checkpoints = _registry()["checkpoints"]
+    return tuple(
+        name
+        for name in families()
+        if all("tasks" in checkpoints.get(member, {}) for member in members(name))
+    )
 
 
 def members(name: str) -> tuple[str, ...]:
@@ -204,6 +217,8 @@ def _registered(name: str, *, as_base: bool) -> Checkpoint:
         stage=entry["stage"],
         family=_first_family(name),
         gguf=entry.get("gguf"),
+        planted=tuple(entry.get("planted", {}).items()),
+        tasks=tuple(entry.get("tasks", ())),
     )
     gguf_files(path) if found.gguf else folder_files(path)
     return found

@@ -73,8 +73,11 @@ class Run:
     def subjects(self, claim: pytest.Mark) -> list[Subject]:
         """What the cells of a claim's marker are about."""
         per, metrics = claim.kwargs.get("per", "checkpoint"), claim.kwargs.get("metrics", (None,))
-        published = per == PUBLISHED
-        found = published_subjects() if published else measured_subjects(per, metrics, self.options)
+        found = (
+            published_subjects()
+            if per == PUBLISHED
+            else measured_subjects(claim.args[0].name, per, metrics, self.options)
+        )
         return [replace(subject, place=place) for place, subject in enumerate(found)]
 
     def show(self, line: str) -> None:

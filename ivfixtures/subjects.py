@@ -26,7 +26,7 @@ class Subject:
     place among the cells of the claim. group: cells of one group are judged by one process, one
     after the other. selection: the options that select it. checkpoints, tasks: whose measurements
     it is given, every checkpoint with every task; none where it is about published numbers. model:
-    whose numbers; None: those of all.
+    whose numbers; None: those of all. planted: as `CellRecord.planted`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Subject:
     checkpoints: tuple[Checkpoint, ...] = ()
     tasks: tuple[Task, ...] = ()
     model: PaperModel | None = None
+    planted: str | None = None
 
 
 def published_subjects() -> list[Subject]:
@@ -64,9 +65,12 @@ def published_subjects() -> list[Subject]:
     ]
 
 
-def measured_subjects(per: str, metrics: Sequence[str | None], options: Options) -> list[Subject]:
+def measured_subjects(
+    claim: str, per: str, metrics: Sequence[str | None], options: Options
+) -> list[Subject]:
     """The cells of a claim that measures, in the order of checkpoints, tasks and metrics.
 
+    Checkpoints that were made for other claims or tasks are left out.
     per: what one cell is made of.
         `checkpoint`: one checkpoint and task.
         `pair`: one checkpoint and two tasks, each the other's contrast; the first names the cell.
@@ -81,10 +85,31 @@ def measured_subjects(per: str, metrics: Sequence[str | None], options: Options)
             "correct the claim's marker"
         )
     return [
-        replace(subject, metric=metric, id=f"{subject.id}-{metric}") if metric else subject
+        replace(
+            subject,
+            metric=metric,
+            id=f"{subject.id}-{metric}" if metric else subject.id,
+            planted=_planted(claim, subject.checkpoints),
+        )
         for subject in _PLANS[per](options)
         for metric in metrics
+        if all(_is_judged(claim, c, task) for c in subject.checkpoints for task in subject.tasks)
     ]
+
+
+def _is_judged(claim: str, checkpoint: Checkpoint, task: Task) -> bool:
+    return not checkpoint.tasks or (
+        claim in dict(checkpoint.planted) and task.name in checkpoint.tasks
+    )
+
+
+def _planted(claim: str, checkpoints: Sequence[Checkpoint]) -> str | None:
+    if not any(checkpoint.planted for checkpoint in checkpoints):
+        return None
+    truths = {dict(checkpoint.planted).get(claim) for checkpoint in checkpoints}
+    if len(truths) > 1 or None in truths:
+        return "unknown"
+    return "holds" if truths == {True} else "fails"
 
 
 def _of_checkpoint(checkpoint: Checkpoint, tasks: tuple[Task, ...]) -> Subject:

@@ -25,7 +25,7 @@ OPTIONS = SimpleNamespace(
 
 
 def test_a_cell_for_every_checkpoint_task_and_metric():
-    found = measured_subjects("checkpoint", ("rr", "logit"), OPTIONS)
+    found = measured_subjects("claim", "checkpoint", ("rr", "logit"), OPTIONS)
     assert [(s.name, s.task, s.metric) for s in found] == [
         (c.name, t, m) for c in OPTIONS.checkpoints for t in "abc" for m in ("rr", "logit")
     ]
@@ -36,7 +36,7 @@ def test_a_cell_for_every_checkpoint_task_and_metric():
 
 
 def test_a_pair_of_tasks_is_judged_once():
-    found = measured_subjects("pair", (None,), OPTIONS)
+    found = measured_subjects("claim", "pair", (None,), OPTIONS)
     assert [(s.name, s.task, s.metric) for s in found] == [
         (c.name, "a/c", None) for c in OPTIONS.checkpoints
     ]
@@ -44,7 +44,7 @@ def test_a_pair_of_tasks_is_judged_once():
 
 
 def test_a_family_is_one_cell_and_a_checkpoint_alone_is_a_family_of_its_own():
-    found = measured_subjects("family", (None,), OPTIONS)
+    found = measured_subjects("claim", "family", (None,), OPTIONS)
     assert [(s.name, s.family, s.stage, s.task) for s in found] == [
         *(("m", "m", "base, sft", t) for t in "abc"),
         *(("org/other", None, "unknown", t) for t in "abc"),
@@ -57,7 +57,7 @@ def test_a_family_is_one_cell_and_a_checkpoint_alone_is_a_family_of_its_own():
 
 def test_an_unknown_kind_of_cell_is_one_line():
     with pytest.raises(ValueError, match="per='model', but should be one of checkpoint, pair"):
-        measured_subjects("model", (None,), OPTIONS)
+        measured_subjects("claim", "model", (None,), OPTIONS)
 
 
 def test_published_numbers_make_a_cell_for_all_and_one_a_column():
@@ -148,3 +148,21 @@ def test_cells_of_several_benches_have_a_part_for_each(pytester):
         for task in ("adj_comp/adj_ant", "anim_color/can_fly")
     ]
     assert pairs[0].decision.reason == "[('adj_comp', 'logit'), ('adj_ant', 'logit')]"
+
+
+def test_a_subject_made_for_one_claim_is_judged_by_it_only():
+    true, false = (
+        Checkpoint(name, "/p", "planted", None, planted=(("claim", holds),), tasks=("a",))
+        for name, holds in (("true", True), ("false", False))
+    )
+    other = Checkpoint("other", "/p", "sft", None, planted=(("another", True),))
+    options = SimpleNamespace(checkpoints=(true, false, other, BASE), tasks=OPTIONS.tasks)
+    cells = measured_subjects("claim", "checkpoint", (None,), options)
+    assert [(s.name, s.task, s.planted) for s in cells] == [
+        ("true", "a", "holds"),
+        ("false", "a", "fails"),
+        *(("other", t, "unknown") for t in "abc"),
+        *(("m-base", t, None) for t in "abc"),
+    ]
+    others = measured_subjects("another", "checkpoint", (None,), options)
+    assert {(s.name, s.planted) for s in others} == {("other", "holds"), ("m-base", None)}
