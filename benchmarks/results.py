@@ -2,14 +2,13 @@
 
     python -m benchmarks.results [FAMILY ...] [--since REVISION]
 
-docs/results.md: a table a claim and metric, a row a checkpoint, a column a task: the verdict, and the
-estimate of the criterion that it rests on, if there is one. With --since, docs/decision-rules.md: each
-verdict as it was at that revision of git, and as it is. The tables take the place of what stands
-between a page's marks of a family; the text around them is people's.
+docs/results.md: a table a claim and metric, a row a checkpoint, a column a task: the verdict, and
+the estimate of the criterion that it rests on, if there is one. With --since,
+docs/decision-rules.md: each verdict as it was at that revision of git, and as it is. The tables
+take the place of what stands between a page's marks of a family; the text around them is people's.
 """
 
 import argparse
-import re
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
