@@ -78,22 +78,22 @@ def flips(rng: Generator, n: int) -> Values:
 
 
 WORLDS = (
-    World("normal changes of exactly .1 (allowed)", "true", unbounded(normal(LARGEST))),
+    World("normal changes of exactly .1 (allowed)", "on the threshold", unbounded(normal(LARGEST))),
     World(
         "... t with 3 degrees of freedom",
-        "true",
+        "on the threshold",
         unbounded(lambda rng, n: LARGEST + 0.3 * rng.standard_t(3, n)),
     ),
-    World("... by flips", "true", unbounded(flips)),
+    World("... by flips", "on the threshold", unbounded(flips)),
     World(
         "... exponential, the long tail pointing back",
-        "true",
+        "on the threshold",
         unbounded(lambda rng, n: LARGEST - 0.3 * (rng.exponential(1, n) - 1)),
         known=0.12,
     ),
     World(
         "... lognormal, the long tail pointing back",
-        "true",
+        "on the threshold",
         unbounded(lambda rng, n: LARGEST - 0.3 * (rng.lognormal(0, 1, n) - np.exp(0.5))),
         known=0.2,
     ),
