@@ -74,6 +74,11 @@ def is_beyond(drift: Drift, largest: float) -> bool:
     return above or (drift.high is not None and drift.high < -largest)
 
 
+def are_same(before: Values, after: Values) -> bool:
+    """Whether every series that both have holds the same values, to the last digit."""
+    return all(list(before[name]) == list(after[name]) for name in before.keys() & after.keys())
+
+
 def _drift(
     name: str, before: np.ndarray, after: np.ndarray, *, paired: bool, alpha: float
 ) -> Drift:
