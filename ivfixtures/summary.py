@@ -10,6 +10,7 @@ from ivevidence import VERDICTS, CellRecord
 from ivevidence.records import UNDRIFTED
 from ivevidence.report_comparison import MARKS, mark
 from ivevidence.svg import visible_text
+from ivfixtures.verdicts import PASSED_OVER
 
 if TYPE_CHECKING:
     from ivfixtures.expecting import Expecting
@@ -33,6 +34,8 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
             "on",
             red=True,
         )
+    if passed := sum(PASSED_OVER in " ".join(record.notes) for record in run.cells):
+        line(f"{passed} cells went past a gate (--measure-anyway); their notes say which")
     if not run.judged:
         line("no cell was judged: the run fails", red=True)
     if run.measured or run.reused:

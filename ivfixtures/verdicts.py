@@ -10,6 +10,7 @@ from ivevidence.records import UNDRIFTED
 from ivevidence.svg import visible_text
 from ivfixtures.expecting import Expecting
 
+PASSED_OVER = "passed over (--measure-anyway)"  # in a cell's note, after the gate's name
 # What a changed verdict says of why it fails.
 _CAUSES = {
     "with a drift": "values drifted further than chance takes them",

@@ -175,7 +175,7 @@ def test_every_cell_is_marked_by_how_it_stands_to_its_expectation():
     # In the matrix and among the filter's choices; what has no figure is said in the line as well.
     assert [shown.count(mark) for mark in ("changed", "new")] == [3 + 1, 2 * 4 + 1]
     options = [attrs["value"] for attrs in report.all("option")]
-    assert options[-6:] == ["", *MARKED]
+    assert options[-7:] == ["", *MARKED]
 
 
 def test_the_verdicts_counted_are_those_measured():
