@@ -112,6 +112,17 @@ def test_without_a_range_what_moved_alike_tells_nothing():
     assert (found.low, found.high, found.p_value) == (None, None, 1)
 
 
+def test_a_move_that_float32_may_make_is_no_drift():
+    rng = np.random.default_rng(0)
+    before = rng.normal(0, 10, N)
+    moved = before + 2e-6 + rng.normal(0, 1e-6, N)
+    assert stats.ttest_rel(moved, before).pvalue < 1e-9
+    found = drift_of(before, moved)
+    assert found.p_value == 1
+    assert not is_beyond(found, 0)
+    assert is_beyond(drift_of(before, before + 2e-3 + rng.normal(0, 1e-3, N)), 0)
+
+
 # Most samples gain a little and few lose much: no drift in the mean.
 RARE_LOSSES = {
     "2 %": lambda rng: np.where(rng.random(20) < 0.02, -0.9, 0.018 / 0.98),
