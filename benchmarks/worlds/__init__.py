@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Integer
 
 from ivevidence import Decision
 
-RULES = ("superadditivity", "localization")  # names of this package's modules
+Answers = Callable[[int], Integer[np.ndarray, " sample"]]  # of a number of samples
+
+RULES = ("superadditivity", "localization", "stages")  # names of this package's modules
 SIZES = (20, 30, 50, 100, 200)
 # What a rule may say, by what is true: the largest rates of supported and of refuted.
 LIMITS = {
@@ -62,6 +64,13 @@ def rates(world: World, *, samples: int, runs: int) -> Rates:
     return Rates(verdicts["supported"] / runs, verdicts["refuted"] / runs)
 
 
-def picking(samples: int) -> Bool[np.ndarray, " sample"]:
-    """The quarter of the samples that picks; samples of a world are drawn, so any quarter does."""
-    return np.arange(samples) % 4 == 0
+def alike(count: int) -> Answers:
+    """So many answers, each of about as many samples."""
+    return lambda samples: np.arange(samples) % count
+
+
+def unlike(samples: int) -> Integer[np.ndarray, " sample"]:
+    """Twelve answers of unlike numbers of samples: those of the packaged task on colors."""
+    sizes = np.array([26, 22, 21, 17, 16, 13, 11, 10, 9, 8, 5, 2])
+    shares = np.cumsum(sizes) / sizes.sum()
+    return np.searchsorted(shares, (np.arange(samples) + 0.5) / samples)
