@@ -155,7 +155,8 @@ def tuple_cell(generator, *, n=100, closed=0.5):
         "rivals": {kind: 0.02 * generator.normal(size=(n, k)) for kind, k in draws.items()},
         "all_layers": effects[:, 0].copy(),
         "gap": np.full(n, 0.8),
-        "is_discovery": worlds.picking(n),
+        "is_discovery": np.arange(n) % 4 == 0,
+        "labels": [str(k) for k in range(n)],
     }
 
 
