@@ -287,6 +287,11 @@ def test_localization(cell: Cell) -> None:
         degenerate=degenerate,
         seed=cell.seed,
     )
+    per_sample = {
+        "effect": effects[:, chosen],
+        "specific effect": specific[:, chosen],
+        "gap": gap,
+    }
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text([layers]),
@@ -294,14 +299,11 @@ def test_localization(cell: Cell) -> None:
         tables=[
             exhibits.top_tuples(cell),
             exhibits.concentrations(cell),
+            exhibits.answers(cell, per_sample),
             exhibits.runs(cell),
             exhibits.released(cell),
             *published_exhibits.published_lists(cell),
         ],
         controls=[exhibits.controls(cell, layers)],
-        per_sample={
-            "effect": effects[:, chosen],
-            "specific effect": specific[:, chosen],
-            "gap": gap,
-        },
+        per_sample=per_sample,
     )

@@ -206,6 +206,12 @@ def test_superadditivity(cell: Cell) -> None:
     pairs = cell.tuples_of_order(2)
     chosen, decision = judge_cell(cell, cell.metric)
     best = [pairs[pair] for pair in chosen]
+    per_sample = {
+        f"interaction of layers {exhibits.layers_text(pairs[k])}": interaction
+        for k, interaction in zip(
+            chosen, interactions(singles, together, pairs).T[[*chosen]], strict=True
+        )
+    }
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text(best),
@@ -214,15 +220,11 @@ def test_superadditivity(cell: Cell) -> None:
             exhibits.pairs(cell, best),
             exhibits.leads(cell),
             exhibits.top_tuples(cell),
+            exhibits.answers(cell, per_sample),
             exhibits.runs(cell),
             exhibits.released(cell),
             *published_exhibits.published_lists(cell),
         ],
         controls=[exhibits.controls(cell, best[0])] if best else [],
-        per_sample={
-            f"interaction of layers {exhibits.layers_text(pairs[k])}": interaction
-            for k, interaction in zip(
-                chosen, interactions(singles, together, pairs).T[[*chosen]], strict=True
-            )
-        },
+        per_sample=per_sample,
     )

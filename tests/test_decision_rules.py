@@ -179,6 +179,16 @@ def test_one_rival_that_does_better_refutes(kind):
     assert decision.reason.startswith(f"lead over {kind}")
 
 
+def test_a_verdict_on_fewer_than_six_answers_is_about_these():
+    cell = tuple_cell(np.random.default_rng(0)) | {"labels": ["yes", "no"] * 50}
+    decision = localization.decide(**cell, chosen=0, resamples=400)
+    assert decision.verdict == "supported"
+    assert decision.reason.endswith("; about these 2 answers only")
+    pairs = SimulatedCell({"logit": pair_cell(np.random.default_rng(0))}, answers=worlds.alike(5))
+    reason = superadditivity.judge_cell(pairs, "logit")[1].reason
+    assert reason.endswith("; about these 5 answers only")
+
+
 def test_a_kind_without_vectors_has_no_criterion():
     cell = tuple_cell(np.random.default_rng(0))
     cell["rivals"]["other positions"] = np.zeros((100, 0))

@@ -200,6 +200,7 @@ WORLDS = (
         "a tenth by a tenth of 10 answers",
         "on the threshold",
         localized(by_answer(alike(10), 0.1, 1.0), answers=alike(10)),
+        known=0.45,
     ),
     World("a tenth by one of 2 answers", "on the threshold", localized(of_two, answers=alike(2))),
     World(
