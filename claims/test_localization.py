@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from jaxtyping import Bool, Float
 from ivevidence.records import Claim, Criterion, Decision
 from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge, no_headroom
+from ivfixtures.judging import about, criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
 from ivmethods.bounded import bounded_ratio, wider
+from ivmethods.clusters import FEWEST_ANSWERS, clustered_ratio, clusters
 from ivmethods.statistics import ALPHA, finite, ratio_of_means
 from ivmethods.sweep import LayerTuple
 
@@ -53,11 +55,12 @@ CLAIM = Claim(
     f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
     f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
     f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
-    f"bounded quantities (Gaffke). Inconclusive instead of refuted where no rival refutes and "
-    f"another tuple of few layers, or a pair, may do what is asked, by its upper bounds over all "
-    f"samples: it was missed, or two layers are not few here. Inconclusive without headroom (mean "
-    f"rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} "
-    f"samples that decide.",
+    f"bounded quantities (Gaffke); where samples share answers and there are at least "
+    f"{FEWEST_ANSWERS}, also one over answers (jackknife). Inconclusive instead of refuted where "
+    f"no rival refutes and another tuple of few layers, or a pair, may do what is asked, by its "
+    f"upper bounds over all samples: it was missed, or two layers are not few here. Inconclusive "
+    f"without headroom (mean rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer "
+    f"than {LEAST_SAMPLES} samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "smallest closed share": SMALLEST_CLOSED_SHARE,
@@ -111,14 +114,15 @@ def decide(
     all_layers: Float[np.ndarray, " sample"],
     gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
+    labels: Sequence[str],
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Decision:
     """The verdict on the tuple that `discover` chose, as CLAIM.rule says. All values are in rr.
 
     rivals: effects at the chosen tuple of the other vectors, by their kind; a kind without any is
-    left out. all_layers: effect of patching every layer. gap: rr(instructed) - rr(target). Arrays
-    hold all samples; those that picked are dropped here.
+    left out. all_layers: effect of patching every layer. gap: rr(instructed) - rr(target).
+    labels: the right answers. All hold all samples; those that picked are dropped here.
 
     Supported is an intersection-union test: each criterion's `low` is at the full alpha. Refuted
     is any one of six, so each `high` is at alpha / 6 (Bonferroni).
@@ -132,7 +136,8 @@ def decide(
     if gap[deciding].mean() <= 0:
         reason = "no headroom: no gap on the samples that decide"
         return Decision("inconclusive", reason, (), None)
-    closed = effects[:, chosen]
+    closed, answers = effects[:, chosen], list(compress(labels, deciding))
+    units = clusters(answers)
     bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
 
     def share_of_gap(
@@ -143,7 +148,10 @@ def decide(
             ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, alpha_high=high
         )
         bounded = bounded_ratio(*arrays, draws=resamples, seed=seed, alpha_high=high)
-        return criterion(name, f"{description} ({bounds})", wider(resampled, bounded), threshold)
+        interval = wider(resampled, bounded)
+        if units is not None:
+            interval = wider(interval, clustered_ratio(*arrays, units, alpha_high=high))
+        return criterion(name, f"{description} ({bounds})", interval, threshold)
 
     criteria = [
         share_of_gap(
@@ -179,7 +187,7 @@ def decide(
             0.0,
         )
     )
-    return judge(criteria, samples=len(gap))
+    return about(judge(criteria, samples=len(gap)), answers)
 
 
 def unless_elsewhere(
@@ -266,6 +274,7 @@ def test_localization(cell: Cell) -> None:
         all_layers=all_layers,
         gap=gap,
         is_discovery=cell.is_discovery,
+        labels=cell.labels,
         seed=cell.seed,
     )
     decision = unless_elsewhere(
@@ -278,6 +287,11 @@ def test_localization(cell: Cell) -> None:
         degenerate=degenerate,
         seed=cell.seed,
     )
+    per_sample = {
+        "effect": effects[:, chosen],
+        "specific effect": specific[:, chosen],
+        "gap": gap,
+    }
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text([layers]),
@@ -285,14 +299,11 @@ def test_localization(cell: Cell) -> None:
         tables=[
             exhibits.top_tuples(cell),
             exhibits.concentrations(cell),
+            exhibits.answers(cell, per_sample),
             exhibits.runs(cell),
             exhibits.released(cell),
             *published_exhibits.published_lists(cell),
         ],
         controls=[exhibits.controls(cell, layers)],
-        per_sample={
-            "effect": effects[:, chosen],
-            "specific effect": specific[:, chosen],
-            "gap": gap,
-        },
+        per_sample=per_sample,
     )

@@ -1,6 +1,6 @@
 """Stages (section 5.1): what post-training keeps of the base model's instruction vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -11,14 +11,20 @@ from claims import test_superadditivity as superadditivity
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, gates, probing, stage_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge, judge_all
+from ivfixtures.judging import about, criterion, judge, judge_all, no_headroom
 from ivfixtures.stages import incomparable, kept_tuples, measure_in_turn, stages
+from ivmethods.bounded import wider
+from ivmethods.clusters import FEWEST_ANSWERS, clusters
+from ivmethods.discovery import SMALLEST_CLOSED_SHARE
 from ivmethods.resemblance import Sweeps
-from ivmethods.statistics import ALPHA
+from ivmethods.statistics import ALPHA, finite
 
 SMALLEST_HEADROOM = superadditivity.SMALLEST_HEADROOM
 SMALLEST_DIFFERENCE = 0.10
+LEAST_SAMPLES = 20
+LEAST_TUPLES = 6  # three are left without each stage's largest
 COMPARED = ("base", "sft", "dpo")
+OWN = ("sft", "dpo")
 RIVALS = (("base", "sft"), ("base", "dpo"))
 OF_SWEEPS = (
     gates.order(2),
@@ -46,20 +52,29 @@ CLAIM = Claim(
     "Metrics superadditivity (on rr) and separability: what the claims of these names estimate, at "
     "each stage; of separability, the accuracy (whether the wording alone reaches it, the lead "
     "cells of that claim say).",
-    rule=f"Resemblance: supported if both differences exceed {SMALLEST_DIFFERENCE} (bootstrap over "
+    rule=f"Resemblance: supported if both differences exceed {SMALLEST_DIFFERENCE} (jackknife over "
     f"samples, the same ones in all stages, one-sided 5 %), refuted if one is short of it "
-    f"(one-sided 5 % / {len(RIVALS)}). Superadditivity and separability, read as 'present in base "
+    f"(one-sided 5 % / {len(RIVALS)}), both with all tuples and without the one or more that have "
+    f"the largest effect at a stage: one giant is no pattern. Where samples share answers "
+    f"and there are at least {FEWEST_ANSWERS}, answers take the place of samples. "
+    f"Superadditivity and separability, read as 'present in base "
     f"and post-trained alike': supported if the claim's own rule supports it at every stage, "
     f"refuted if it refutes it at any (with its 5 % shared between the stages, too); a property "
     f"that is absent everywhere is refuted, as the sentence says that it is observed. Inconclusive "
     f"otherwise. Not applicable without base and a post-trained stage (resemblance: without base, "
     f"sft and dpo), where stages are prompted in different chats, and, but for separability, where "
     f"a stage does not follow the instruction. Inconclusive where a stage has no headroom (mean rr "
-    f"gap below {SMALLEST_HEADROOM}), and for resemblance where a stage has no pattern: its "
-    f"covariance over tuples between different samples is not above 0 (bootstrap, one-sided 5 %).",
+    f"gap below {SMALLEST_HEADROOM}), and for resemblance with fewer than {LEAST_SAMPLES} samples "
+    f"or {LEAST_TUPLES} tuples, "
+    f"where no tuple closes {SMALLEST_CLOSED_SHARE:.0%} of a stage's gap, and where a stage has no "
+    f"pattern: its covariance over tuples between different samples is not above 0 (jackknife, "
+    f"one-sided 5 %).",
     thresholds={
         "smallest difference of correlations": SMALLEST_DIFFERENCE,
         "smallest headroom": SMALLEST_HEADROOM,
+        "smallest closed share": SMALLEST_CLOSED_SHARE,
+        "least samples": LEAST_SAMPLES,
+        "least tuples": LEAST_TUPLES,
     },
 )
 
@@ -67,36 +82,65 @@ CLAIM = Claim(
 def decide(
     effects: Mapping[str, Float[np.ndarray, "sample tuple"]],
     *,
-    resamples: int = 10_000,
-    seed: int = 0,
+    gaps: Mapping[str, Float[np.ndarray, " sample"]],
+    labels: Sequence[str],
 ) -> Decision:
     """The verdict on the resemblance of base, sft and dpo, as CLAIM.rule says.
 
-    effects: by stage, of the same samples and of non-degenerate tuples.
+    effects, gaps: by stage, in rr, of the same samples; effects of non-degenerate tuples. labels:
+    the right answers.
 
     Being above the larger of two correlations is being above both: an intersection-union test, each
     `low` at the full alpha. Refuted is any one of two, so each `high` is at alpha / 2 (Bonferroni).
     """
-    sweeps = Sweeps({stage: effects[stage] for stage in COMPARED})
-    resampling = {"resamples": resamples, "seed": seed}
-    if blurred := [s for s in COMPARED if not sweeps.has_pattern(s, **resampling)]:
+    means = {s: finite(effects[s], "effects", "stages").mean(axis=0) for s in COMPARED}
+    if reason := _undecidable(means, gaps, samples=len(labels)):
+        return Decision("inconclusive", reason, (), None)
+    units = clusters(labels)
+    sweeps = Sweeps({stage: effects[stage] for stage in COMPARED}, units)
+    if blurred := [stage for stage in COMPARED if not sweeps.has_pattern(stage)]:
         reason = (
             f"{', '.join(blurred)}: effects on different samples do not agree on a pattern of "
             "tuples, so that there is nothing to compare"
         )
         return Decision("inconclusive", reason, (), None)
+    smaller = np.ones(sweeps.tuples, dtype=bool)
+    smaller[[int(mean.argmax()) for mean in means.values()]] = False
+    rest = Sweeps({stage: effects[stage][:, smaller] for stage in COMPARED}, units)
     bounds = f"bounds: one-sided 5 % below, 5 % / {len(RIVALS)} above"
-    own = sweeps.correlation("sft", "dpo")
-    criteria = [
-        criterion(
-            f"correlation sft-dpo minus {'-'.join(rival)}",
-            f"{own:.3g} - {sweeps.correlation(*rival):.3g} ({bounds})",
-            sweeps.lead(("sft", "dpo"), rival, alpha_high=ALPHA / len(RIVALS), **resampling),
-            SMALLEST_DIFFERENCE,
+    criteria = []
+    for rival in RIVALS:
+        own, other = sweeps.correlation(*OWN), sweeps.correlation(*rival)
+        alone = [each.lead(OWN, rival, alpha_high=ALPHA / len(RIVALS)) for each in (sweeps, rest)]
+        criteria.append(
+            criterion(
+                f"correlation sft-dpo minus {'-'.join(rival)}",
+                f"{own:.3g} - {other:.3g}; without the {np.sum(~smaller)} largest tuples of "
+                f"{len(smaller)} {alone[1].estimate:.3g}, the wider bounds count ({bounds})",
+                wider(*alone),
+                SMALLEST_DIFFERENCE,
+            )
         )
-        for rival in RIVALS
-    ]
-    return judge(criteria, samples=sweeps.samples)
+    return about(judge(criteria, samples=sweeps.samples), labels)
+
+
+def _undecidable(
+    means: Mapping[str, Float[np.ndarray, " tuple"]],
+    gaps: Mapping[str, Float[np.ndarray, " sample"]],
+    *,
+    samples: int,
+) -> str | None:
+    """Why nothing is to be compared: too few samples, or a stage without a gap or an effect."""
+    if samples < LEAST_SAMPLES:
+        return f"{samples} samples, but should be at least {LEAST_SAMPLES}"
+    if (tuples := len(means["base"])) < LEAST_TUPLES:
+        return f"{tuples} tuples, but should be at least {LEAST_TUPLES}"
+    for stage, mean in means.items():
+        if no_room := no_headroom(gaps[stage], SMALLEST_HEADROOM):
+            return f"{stage}: {no_room.reason}"
+        if mean.max() < SMALLEST_CLOSED_SHARE * gaps[stage].mean():
+            return f"{stage}: no tuple's effect closes {SMALLEST_CLOSED_SHARE:.0%} of the gap"
+    return None
 
 
 @pytest.mark.claim(
@@ -134,7 +178,9 @@ def _judge_resemblance(cell: Cell) -> None:
         return
     parts = stages(cell)
     decision = decide(
-        {stage: parts[stage].effects("rr")[:, kept] for stage in COMPARED}, seed=cell.seed
+        {stage: parts[stage].effects("rr")[:, kept] for stage in COMPARED},
+        gaps={stage: parts[stage].gap("rr") for stage in COMPARED},
+        labels=cell.labels,
     )
     cell.conclude(
         decision,

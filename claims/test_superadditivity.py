@@ -1,6 +1,7 @@
 """Superadditivity (section 5.1, Eq. 2): f(ij) > f(i) + f(j)."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from jaxtyping import Bool, Float
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge, judge_all, no_headroom
+from ivfixtures.judging import about, criterion, judge, judge_all, no_headroom
+from ivmethods.clusters import FEWEST_ANSWERS, clusters
+from ivmethods.conjunction import majority_share
 from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.interactions import interactions
-from ivmethods.statistics import ALPHA, majority_share
+from ivmethods.statistics import ALPHA
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
@@ -38,7 +41,9 @@ CLAIM = Claim(
     f"closes at least {SATURATED:.0%} of the gap there: nothing is left for a second one to add. "
     f"On the other samples, supported if the share that the majority of the pairs reaches is above "
     f"{SMALLEST_POSITIVE_SHARE:.0%} (partial conjunction over the pairs: sums of signs and "
-    f"binomial tests; ties count against; one-sided 5 %), refuted if the rest of the pairs is "
+    f"binomial tests; ties count against; one-sided 5 %; where samples share "
+    f"answers and there are at least {FEWEST_ANSWERS}, by answer, too: all samples of an answer "
+    f"flip together), refuted if the rest of the pairs is "
     f"below by the same test of the opposite, inconclusive otherwise. 1/rank is convex, so that "
     f"effects which add up in logits interact in rr: metric rr is supported only if logit is, too, "
     f"and refuted if either is (5 % shared). Inconclusive without headroom (mean rr gap over all "
@@ -81,13 +86,15 @@ def decide(
     gap: Float[np.ndarray, " sample"],
     rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
+    labels: Sequence[str],
     ways: int = 1,
 ) -> Decision:
     """The verdict on the pairs that `discover` chose, in one metric, as CLAIM.rule says.
 
     pairs: the layers of every column of `together`. gap: metric(instructed) - metric(target);
-    rr_gap the same in rr. Arrays hold all samples; those that picked are dropped here. ways: to be
-    refuted, where this is one decision of several: they share the alpha of refuting.
+    rr_gap the same in rr. labels: the right answers. All hold all samples; those that picked are
+    dropped here. ways: to be refuted, where this is one decision of several: they share the alpha
+    of refuting.
     """
     if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
         return no_room
@@ -104,8 +111,11 @@ def decide(
         return Decision("inconclusive", reason, (), None)
     effect = together[deciding][:, list(chosen)]
     interaction = interactions(singles[deciding], effect, [pairs[pair] for pair in chosen])
+    answers = list(compress(labels, deciding))
     share, p = majority_share(
-        interaction > SMALLEST_INTERACTION * np.abs(effect), alpha_high=ALPHA / ways
+        interaction > SMALLEST_INTERACTION * np.abs(effect),
+        clusters=clusters(answers),
+        alpha_high=ALPHA / ways,
     )
     superadditive = criterion(
         "share of samples with a positive interaction",
@@ -116,7 +126,7 @@ def decide(
         SMALLEST_POSITIVE_SHARE,
         p_value=p,
     )
-    return judge([superadditive], samples=len(rr_gap))
+    return about(judge([superadditive], samples=len(rr_gap)), answers)
 
 
 def judge_cell(cell: Cell, metric: str, *, ways: int = 1) -> tuple[tuple[int, ...], Decision]:
@@ -151,6 +161,7 @@ def _judge_metric(cell: Cell, metric: str, *, ways: int) -> tuple[tuple[int, ...
         gap=gap,
         rr_gap=cell.gap("rr"),
         is_discovery=cell.is_discovery,
+        labels=cell.labels,
         ways=ways,
     )
     return chosen, decision
@@ -197,6 +208,10 @@ def test_superadditivity(cell: Cell) -> None:
     best = [pairs[pair] for pair in chosen]
     interaction = interactions(singles, together, pairs)[:, [*chosen]]
     above = interaction > SMALLEST_INTERACTION * np.abs(together[:, [*chosen]])
+    values = {
+        f"interaction of layers {exhibits.layers_text(layers)}": column
+        for layers, column in zip(best, interaction.T, strict=True)
+    }
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text(best),
@@ -205,6 +220,7 @@ def test_superadditivity(cell: Cell) -> None:
             exhibits.pairs(cell, best),
             exhibits.leads(cell),
             exhibits.top_tuples(cell),
+            exhibits.answers(cell, values),
             exhibits.runs(cell),
             exhibits.released(cell),
             *published_exhibits.published_lists(cell),
@@ -214,9 +230,6 @@ def test_superadditivity(cell: Cell) -> None:
             "gap": cell.gap("rr"),
             # Comparable with a run that picked other pairs.
             **({"share of pairs with a positive interaction": above.mean(axis=1)} if best else {}),
-            **{
-                f"interaction of layers {exhibits.layers_text(layers)}": values
-                for layers, values in zip(best, interaction.T, strict=True)
-            },
+            **values,
         },
     )

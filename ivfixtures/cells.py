@@ -108,9 +108,14 @@ class Cell:
         return runs["instructed"][index] - runs["target"][index]
 
     @cached_property
+    def labels(self) -> list[str]:
+        """The right answer of each sample; of several accepted ones the first."""
+        return [item.answers[0] for item in self.bench.items]
+
+    @cached_property
     def is_discovery(self) -> Bool[np.ndarray, " sample"]:
         """The samples that pick, a quarter of each answer's; the rest decide."""
-        return picking_part([item.answers[0] for item in self.bench.items])
+        return picking_part(self.labels)
 
     @cached_property
     def exact(self) -> Bool[np.ndarray, " sample"]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ivevidence import Figure, Prompt, Table
+from ivevidence.records import Entry
+from ivmethods.clusters import intraclass_correlation
 from ivmethods.interactions import lead, pair_results
 from ivmethods.metrics import METRICS
 from ivmethods.prompts import token_texts
@@ -171,6 +174,24 @@ def behaviour(cell: Cell) -> Table:
         interval = clopper_pearson(hits)
         rows.append((name, interval.estimate, interval.low, interval.high, interval.n))
     return Table("Behaviour", ("metric", "share", "low", "high", "samples"), tuple(rows))
+
+
+def answers(cell: Cell, values: Mapping[str, np.ndarray]) -> Table:
+    """How alike the samples of one right answer are, in each of some values a sample."""
+    deciding = ~cell.is_discovery
+    labels = list(compress(cell.labels, deciding))
+    rows: list[tuple[Entry, ...]] = []
+    for name, each in values.items():
+        alike = intraclass_correlation(each[deciding], labels)
+        known = [None if np.isnan(number) else float(number) for number in alike]
+        rows.append((name, len(labels), len(set(labels)), *known))
+    columns = ("of", "samples", "answers", "intraclass correlation", "design effect")
+    caption = (
+        "Samples that decide. Design effect: how many times the variance of a mean is that of as "
+        "many samples of different answers; none where no two samples share an answer. All "
+        "samples have the same wording of the instruction: the verdict is about this wording."
+    )
+    return Table("Answers", columns, tuple(rows), caption)
 
 
 def prompts(cell: Cell) -> tuple[Prompt, ...]:

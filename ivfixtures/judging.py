@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ivevidence.records import Criterion, Decision
+from ivmethods.clusters import fixed_answers
 from ivmethods.statistics import Interval, finite, sample_size_to_decide
 
 COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 3)
@@ -79,6 +80,17 @@ def judge_all(decisions: Mapping[str, Decision]) -> Decision:
         ),
         max((n for n in needed if n), default=None) if all(needed) else None,
     )
+
+
+def about(decision: Decision, labels: Sequence[str]) -> Decision:
+    """The decision, with how many answers it is about where they are too few to stand for others.
+
+    labels: the right answers of the samples that decide.
+    """
+    if not decision.criteria or not (count := fixed_answers(labels)):
+        return decision
+    here = "this answer" if count == 1 else f"these {count} answers"
+    return replace(decision, reason=f"{decision.reason}; about {here} only")
 
 
 def no_headroom(rr_gap: Float[np.ndarray, " sample"], smallest: float) -> Decision | None:

@@ -7,11 +7,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ivevidence import Decision, Figure, Table
 from ivevidence.records import Entry
 from ivfixtures.exhibits import layer_matrix, layers_text
 from ivfixtures.probing import Probes
+from ivmethods.clusters import clusters
 from ivmethods.probes import accuracy, one_against_rest
 from ivmethods.resemblance import Sweeps
 from ivmethods.statistics import Interval, clopper_pearson, concentration
@@ -79,17 +81,22 @@ def correlations(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
     rows: list[tuple[Entry, ...]] = []
     for kind in KINDS:
         effects = {stage: _effects(part, kind)[:, kept] for stage, part in parts.items()}
-        sweeps = Sweeps(effects)
+        sweeps = Sweeps(effects, clusters(next(iter(parts.values())).labels))
         clear = {stage for stage in parts if sweeps.has_pattern(stage)}
         for first, second in combinations(parts, 2):
-            plain = _pearson(effects[first].mean(axis=0), effects[second].mean(axis=0))
             found = sweeps.correlation(first, second) if {first, second} <= clear else None
-            rows.append((kind, first, second, found, plain))
-    columns = ("of", "stage", "and stage", "correlation", "plain Pearson's r")
+            means = np.stack([effects[stage].mean(axis=0) for stage in (first, second)])
+            rest = np.delete(means, means.argmax(axis=1), axis=1)
+            plain = (_pearson(*means), _pearson(*rest), _pearson(*rankdata(means, axis=1)))
+            rows.append((kind, first, second, found, *plain))
+    columns = (
+        *("of", "stage", "and stage", "correlation", "plain Pearson's r"),
+        *("r without each one's largest tuple", "Spearman's r"),
+    )
     caption = (
         f"Over {int(kept.sum())} non-degenerate single layers and pairs, on rr. Correlation: from "
         "covariances between different samples, so that sampling noise has no part in it (it may "
-        "exceed 1 a little; none where a stage has no clear pattern). Plain: of the means, "
+        "exceed 1 a little; none where a stage has no clear pattern). The others: of the means, "
         "noise and all. The effect decides; the specific effect is shown."
     )
     return Table("How alike the stages' sweeps are", columns, tuple(rows), caption)

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
-from ivmethods.bootstrap import bootstrap
+from ivmethods.clusters import jackknife
 from ivmethods.statistics import ALPHA, Interval, finite
-
-Kernel = Float[np.ndarray, "sample sample"]
 
 
 class Sweeps:
@@ -21,15 +19,24 @@ class Sweeps:
     on *different* samples, and averaged over all ordered pairs of them: its expectation is that of
     the noise-free means, whatever the sample size.
 
+    Where samples of one answer are alike, only those of different answers are different samples:
+    pass `units`. Bounds are by jackknife over units. On simulated sweeps they err as seldom as BCa
+    bounds, have more power, and are finite where one checkpoint's effects are small.
+
     Correlations may exceed 1 a little, and say nothing where a checkpoint's effects on different
-    samples do not agree on a pattern; they are NaN where its own covariance is not above 0.
+    units do not agree on a pattern; they are NaN where its own covariance is not above 0.
 
     Deviation: section 5.1 compares heat maps by eye; there is no statistic.
     """
 
-    def __init__(self, effects: Mapping[str, Float[np.ndarray, "sample tuple"]]) -> None:
+    def __init__(
+        self,
+        effects: Mapping[str, Float[np.ndarray, "sample tuple"]],
+        units: Integer[np.ndarray, " sample"] | None = None,
+    ) -> None:
         """Effects by checkpoint, of the same samples in the same order.
 
+        units: the number of each sample's unit, from 0; every sample by itself unless given.
         Raises: ValueError on NaN, fewer than 2 samples or 3 tuples, or different shapes.
         """
         shapes = {name: np.shape(values) for name, values in effects.items()}
@@ -39,78 +46,55 @@ class Sweeps:
                 f"effects={shapes}, but should be one shape, of at least 2 samples and 3 tuples "
                 "[resemblance]: pass the same samples and tuples of every checkpoint"
             )
-        self.samples, tuples = shape
+        self.samples, self.tuples = shape
+        unit = np.arange(self.samples) if units is None else units
+        sizes = np.bincount(unit).astype(float)
+        pairs = _with_left_out(np.outer(sizes, sizes))
+        pairs[pairs == 0] = np.nan  # nothing is left to compare
         centred = {name: finite(v, name, "resemblance") for name, v in effects.items()}
         centred = {name: v - v.mean(axis=1, keepdims=True) for name, v in centred.items()}
+        totals = {name: np.zeros((len(sizes), self.tuples)) for name in centred}
+        for name, values in centred.items():
+            np.add.at(totals[name], unit, values)
         names = list(centred)
-        self._kernels: dict[tuple[str, str], Kernel] = {}
+        self._covariances: dict[tuple[str, str], Float[np.ndarray, " left_out"]] = {}
         for i, first in enumerate(names):
             for second in names[i:]:
-                kernel = centred[first] @ centred[second].T / (tuples - 1)
-                self._kernels[first, second] = self._kernels[second, first] = kernel
+                products = totals[first] @ totals[second].T / (self.tuples - 1)
+                found = _with_left_out(products) / pairs
+                self._covariances[first, second] = self._covariances[second, first] = found
 
     def correlation(self, first: str, second: str) -> float:
         """Correlation over tuples of the noise-free mean effects of two checkpoints."""
-        return float(self._correlations(np.ones((1, self.samples)), first, second)[0])
+        return float(self._correlations(first, second)[-1])
 
-    def has_pattern(self, name: str, *, resamples: int = 10_000, seed: int = 0) -> bool:
-        """Whether a checkpoint's effects on different samples agree on a pattern of tuples.
+    def has_pattern(self, name: str) -> bool:
+        """Whether a checkpoint's effects on different units agree on a pattern of tuples.
 
         Its own covariance is above 0, one-sided at 5 %.
         """
-
-        def statistic(drawn: Float[np.ndarray, "draw index"]) -> Float[np.ndarray, " draw"]:
-            return self._covariances(self._weights(drawn), name, name)
-
-        indices = np.arange(self.samples)
-        own = bootstrap(statistic, indices, smooth=True, resamples=resamples, seed=seed)
-        return own.low > 0
+        own = self._covariances[name, name]
+        return jackknife(float(own[-1]), own[:-1], samples=self.samples).low > 0
 
     def lead(
-        self,
-        pair: tuple[str, str],
-        rival: tuple[str, str],
-        *,
-        resamples: int = 10_000,
-        seed: int = 0,
-        alpha_high: float = ALPHA,
+        self, pair: tuple[str, str], rival: tuple[str, str], *, alpha_high: float = ALPHA
     ) -> Interval:
-        """Correlation of one pair of checkpoints minus that of another, bootstrap over samples.
+        """Correlation of one pair of checkpoints minus that of another, jackknife over units."""
+        leads = self._correlations(*pair) - self._correlations(*rival)
+        return jackknife(float(leads[-1]), leads[:-1], samples=self.samples, alpha_high=alpha_high)
 
-        All checkpoints keep the same resampled samples. Copies of one sample count as one sample
-        does: they are never paired with each other.
-        """
-
-        def statistic(drawn: Float[np.ndarray, "draw index"]) -> Float[np.ndarray, " draw"]:
-            weights = self._weights(drawn)
-            return self._correlations(weights, *pair) - self._correlations(weights, *rival)
-
-        indices = np.arange(self.samples)
-        return bootstrap(
-            statistic, indices, smooth=True, resamples=resamples, seed=seed, alpha_high=alpha_high
-        )
-
-    def _weights(self, drawn: Float[np.ndarray, "draw index"]) -> Float[np.ndarray, "draw sample"]:
-        """How often each sample was drawn."""
-        flat = drawn.astype(int) + np.arange(len(drawn))[:, None] * self.samples
-        counts = np.bincount(flat.ravel(), minlength=len(drawn) * self.samples)
-        return counts.reshape(len(drawn), self.samples).astype(float)
-
-    def _correlations(
-        self, weights: Float[np.ndarray, "draw sample"], first: str, second: str
-    ) -> Float[np.ndarray, " draw"]:
-        covariance = self._covariances(weights, first, second)
-        own = self._covariances(weights, first, first), self._covariances(weights, second, second)
+    def _correlations(self, first: str, second: str) -> Float[np.ndarray, " left_out"]:
+        """Without each of the units; the last one is of all."""
+        covariance = self._covariances[first, second]
+        own = self._covariances[first, first], self._covariances[second, second]
         known = (own[0] > 0) & (own[1] > 0)
         scale = np.sqrt(np.where(known, own[0] * own[1], 1.0))
         return np.where(known, covariance / scale, np.nan)
 
-    def _covariances(
-        self, weights: Float[np.ndarray, "draw sample"], first: str, second: str
-    ) -> Float[np.ndarray, " draw"]:
-        """Mean over pairs of different samples; a sample weighs as often as it was drawn."""
-        kernel = self._kernels[first, second]
-        all_pairs = ((weights @ kernel) * weights).sum(axis=1)
-        same = weights**2
-        pairs = weights.sum(axis=1) ** 2 - same.sum(axis=1)
-        return (all_pairs - same @ np.diag(kernel)) / np.where(pairs > 0, pairs, np.nan)
+
+def _with_left_out(products: Float[np.ndarray, "unit unit"]) -> Float[np.ndarray, " left_out"]:
+    """Sums over ordered pairs of different units, without each of the units; the last: of all."""
+    own = np.diag(products)
+    total = products.sum() - own.sum()
+    # A unit's pairs: it comes first, or second.
+    return np.append(total - products.sum(axis=0) - products.sum(axis=1) + 2 * own, total)

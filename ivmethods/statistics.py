@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer, Shaped
-from scipy import fft, stats
+from jaxtyping import Bool, Float, Shaped
+from scipy import stats
 
 ALPHA = 0.05
 MAX_EXACT_FLIPS = 2**16
@@ -95,96 +94,6 @@ def sign_flip_p(values: Float[np.ndarray, " sample"], *, flips: int = 10_000, se
     rounding = 1e-12 * np.abs(values).sum()
     reached = int(np.count_nonzero(signs @ values >= values.sum() - rounding))
     return reached / 2**n if exact else (reached + 1) / (flips + 1)
-
-
-def majority(count: int) -> int:
-    """The smallest number that is more than half of `count`."""
-    return count // 2 + 1
-
-
-def partial_conjunction_p(positive: Bool[np.ndarray, "sample tuple"], *, least: int) -> float:
-    """p-value of "at least `least` of the tuples are positive on more than half of the samples".
-
-    Holm-adjusted p-values answer "which tuples?", each with its own error; this answers "that
-    many?", which is one question, so its family-wise error is one alpha. If `least` of m tuples
-    were positive, any m - least + 1 of them would include one that is. Two tests of that, of which
-    the smaller p-value counts, doubled: the signs of each such subset are summed, and the worst
-    subset's p-value is taken (weak evidence adds up over tuples); and the `least`-th smallest
-    binomial p-value times m - least + 1 (tuples of the opposite sign do not swamp the others).
-    Where the subsets are single tuples the two are the same test.
-
-    The null of the sums is a subset without an effect, where a sample's whole sign vector may flip:
-    dependence between tuples is kept as it is. A tie is not positive, so it counts against. For one
-    tuple it is the exact binomial test.
-
-    Raises: ValueError with more than 12 tuples.
-    Source: partial conjunction, Benjamini & Heller 2008, Biometrics 64:1215.
-    """
-    finite(positive, "positive", "partial_conjunction_p")
-    tuples = positive.shape[1]
-    if tuples > 12:
-        raise ValueError(
-            f"tuples={tuples}, but should be at most 12 [partial_conjunction_p]: test fewer "
-            "tuples, the number of subsets explodes"
-        )
-    size = tuples - least + 1
-    subsets = np.array(list(combinations(range(tuples), size)))
-    sums = np.where(positive, 1, -1)[:, subsets].sum(axis=2)
-    summed = float(_flipped_sums_p(sums, size).max())
-    if size == 1:
-        return summed
-    each = np.sort(stats.binom.sf(positive.sum(axis=0) - 1, len(positive), 0.5))
-    return min(1.0, 2 * min(summed, size * float(each[least - 1])))
-
-
-def majority_share(
-    positive: Bool[np.ndarray, "sample tuple"], *, alpha: float = ALPHA, alpha_high: float = ALPHA
-) -> tuple[Interval, float]:
-    """The share of positive samples that the majority of the tuples reaches, and p of above half.
-
-    Estimate: the u-th largest share, u = majority. Bounds: those that `partial_conjunction_p`
-    gives, of "the majority is above" for the lower one and "the rest is below" for the upper one;
-    next to 0.5 where only the sums of signs tell. Ties are not positive.
-
-    Raises: ValueError with more than 12 tuples.
-    """
-    n, tuples = positive.shape
-    u = majority(tuples)
-    rest = tuples - u + 1
-    counts = positive.sum(axis=0)
-    # Each of the two tests that the p-value is made of has half of the alpha.
-    halves = [1 if size == 1 else 2 for size in (rest, u)]
-    below = alpha / (rest * halves[0])
-    above = alpha_high / (u * halves[1])
-    lows = np.where(counts > 0, stats.beta.ppf(below, counts, n - counts + 1), 0.0)
-    highs = np.where(counts < n, stats.beta.isf(above, counts + 1, n - counts), 1.0)
-    low, high = float(np.sort(lows)[tuples - u]), float(np.sort(highs)[rest - 1])
-    p = partial_conjunction_p(positive, least=u)
-    if p < alpha:
-        low = max(low, math.nextafter(0.5, 1))
-    if partial_conjunction_p(~positive, least=rest) < alpha_high:
-        high = min(high, math.nextafter(0.5, 0))
-    return Interval(float(np.sort(counts)[tuples - u] / n), low, high, n), p
-
-
-def _flipped_sums_p(sums: Integer[np.ndarray, "sample subset"], size: int) -> np.ndarray:
-    """P(sum of +-sums >= sum of sums) per subset, over independent fair flips of each sample.
-
-    The flipped sum of integers a_k has the characteristic function prod cos(a_k t); its discrete
-    Fourier transform is the exact distribution (float error about 1e-15).
-    """
-    samples, reach = len(sums), len(sums) * size
-    period = fft.next_fast_len(2 * reach + 1, real=True)
-    angle = 2 * np.pi * np.arange(period // 2 + 1) / period
-    transform = np.ones((sums.shape[1], len(angle)))
-    for value in range(2 - size % 2, size + 1, 2):  # a sum of `size` signs has its parity
-        powers = np.cos(value * angle) ** np.arange(samples + 1)[:, None]
-        transform *= powers[np.count_nonzero(np.abs(sums) == value, axis=0)]
-    mass = fft.irfft(transform, period, axis=1)
-    at_least = np.cumsum(mass[:, np.arange(reach, -reach - 1, -1)], axis=1)
-    p = np.take_along_axis(at_least, (reach - sums.sum(axis=0))[:, None], axis=1)[:, 0]
-    # The observed signs are one of the flips, so no p-value is below 2^-samples.
-    return np.clip(p, 0.5**samples, 1.0)
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

@@ -160,7 +160,8 @@ def tuple_cell(generator, *, n=100, closed=0.5):
         "rivals": {kind: 0.02 * generator.normal(size=(n, k)) for kind, k in draws.items()},
         "all_layers": effects[:, 0].copy(),
         "gap": np.full(n, 0.8),
-        "is_discovery": worlds.picking(n),
+        "is_discovery": np.arange(n) % 4 == 0,
+        "labels": [str(k) for k in range(n)],
     }
 
 
@@ -181,6 +182,16 @@ def test_one_rival_that_does_better_refutes(kind):
     decision = localization.decide(**cell, chosen=0, resamples=400)
     assert decision.verdict == "refuted"
     assert decision.reason.startswith(f"lead over {kind}")
+
+
+def test_a_verdict_on_fewer_than_six_answers_is_about_these():
+    cell = tuple_cell(np.random.default_rng(0)) | {"labels": ["yes", "no"] * 50}
+    decision = localization.decide(**cell, chosen=0, resamples=400)
+    assert decision.verdict == "supported"
+    assert decision.reason.endswith("; about these 2 answers only")
+    pairs = SimulatedCell({"logit": pair_cell(np.random.default_rng(0))}, answers=worlds.alike(5))
+    reason = superadditivity.judge_cell(pairs, "logit")[1].reason
+    assert reason.endswith("; about these 5 answers only")
 
 
 def test_a_kind_without_vectors_has_no_criterion():

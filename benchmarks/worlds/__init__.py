@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Integer
 
 from ivevidence import Decision
+
+Answers = Callable[[int], Integer[np.ndarray, " sample"]]  # of a number of samples
 
 RULES = (  # names of this package's modules
     "behaviour",
     "localization",
     "superadditivity",
+    "stages",
     "linear_separability",
     "tinst_path_dominance",
     "drifts",
@@ -69,6 +72,13 @@ def rates(world: World, *, samples: int, runs: int) -> Rates:
     return Rates(verdicts["supported"] / runs, verdicts["refuted"] / runs)
 
 
-def picking(samples: int) -> Bool[np.ndarray, " sample"]:
-    """The quarter of the samples that picks; samples of a world are drawn, so any quarter does."""
-    return np.arange(samples) % 4 == 0
+def alike(count: int) -> Answers:
+    """So many answers, each of about as many samples."""
+    return lambda samples: np.arange(samples) % count
+
+
+def unlike(samples: int) -> Integer[np.ndarray, " sample"]:
+    """Twelve answers of unlike numbers of samples: those of the packaged task on colors."""
+    sizes = np.array([26, 22, 21, 17, 16, 13, 11, 10, 9, 8, 5, 2])
+    shares = np.cumsum(sizes) / sizes.sum()
+    return np.searchsorted(shares, (np.arange(samples) + 0.5) / samples)

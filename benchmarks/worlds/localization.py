@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.worlds import World, picking
+from benchmarks.worlds import Answers, World, alike, unlike
 from claims.test_localization import RIVALS, decide, discover, unless_elsewhere
 from ivevidence import Decision
+from ivmethods.discovery import picking_part
 from ivmethods.sweep import layer_tuples
 
 GAP = 0.9
@@ -38,10 +39,20 @@ def losses(share: float, loss: float, mean: float) -> Callable[[Generator, int],
     return lambda generator, samples: np.where(generator.random(samples) < share, -loss, gain)
 
 
-def by_answer(generator: Generator, samples: int) -> Sample:
-    """A tenth of the gap on average; each of ten answers has an effect of its own."""
-    of_answer = generator.choice([0.0, 0.2], size=10)
-    return GAP * of_answer[generator.integers(10, size=samples)]
+def by_answer(answers: Answers, share: float, effect: float) -> Callable[[Generator, int], Sample]:
+    """On a share of the answers, all samples close the same share of the gap; else none does."""
+
+    def draw(generator: Generator, samples: int) -> Sample:
+        numbers = answers(samples)
+        is_on = generator.random(numbers.max() + 1) < share
+        return GAP * effect * is_on[numbers]
+
+    return draw
+
+
+def of_two(generator: Generator, samples: int) -> Sample:
+    """A tenth of the gap in all, by one of two answers alone."""
+    return GAP * ((generator.random(samples) < 0.2) & (alike(2)(samples) == 0))
 
 
 def localized(
@@ -53,12 +64,14 @@ def localized(
     all_layers: Callable[[Generator, int], Sample] | None = None,
     every: bool = False,
     pairs: Callable[[Generator, int], Sample] | None = None,
+    answers: Answers = np.arange,
 ) -> Callable[[Generator, int], Decision]:
     """A judge of a world where one layer has effects; what isn't given does nothing, or no more.
 
     rival: one vector of a kind that has effects, too, those of the layer itself where `same`.
     contrast: what the layer has under the other instruction. every: all layers have such effects.
-    pairs: what each pair of layers has; else the sum of its layers'.
+    pairs: what each pair of layers has; else the sum of its layers'. answers: those of the samples;
+    each has one of its own unless given.
     """
 
     def judge(generator: Generator, samples: int) -> Decision:
@@ -83,7 +96,8 @@ def localized(
             "gap": gap,
             "all_layers": all_layers(generator, samples) if all_layers else single[:, 0],
         }
-        degenerate, is_discovery = np.zeros(len(TUPLES), dtype=bool), picking(samples)
+        degenerate, labels = np.zeros(len(TUPLES), dtype=bool), list(map(str, answers(samples)))
+        is_discovery = picking_part(labels)
         chosen = discover(
             effects, specific, TUPLES, is_discovery=is_discovery, degenerate=degenerate
         )
@@ -93,6 +107,7 @@ def localized(
             chosen=chosen,
             rivals=rivals,
             is_discovery=is_discovery,
+            labels=labels,
             resamples=RESAMPLES,
             seed=int(generator.integers(2**31)),
             **runs,
@@ -171,5 +186,31 @@ WORLDS = (
     World("closes .3, jumps (power)", "true", localized(jumps(0.3))),
     World("closes .5, rare losses (power)", "true", localized(losses(0.02, 0.5, 0.5))),
     World("closes .95, jumps (power)", "true", localized(jumps(0.95))),
-    World("a tenth by answer, 10 answers", "on the threshold", localized(by_answer), known=0.25),
+    World(
+        "a tenth by answer, 10 answers",
+        "on the threshold",
+        localized(by_answer(alike(10), 0.5, 0.2), answers=alike(10)),
+    ),
+    World(
+        "... 12 answers of unlike sizes",
+        "on the threshold",
+        localized(by_answer(unlike, 0.5, 0.2), answers=unlike),
+    ),
+    World(
+        "a tenth by a tenth of 10 answers",
+        "on the threshold",
+        localized(by_answer(alike(10), 0.1, 1.0), answers=alike(10)),
+        known=0.45,
+    ),
+    World("a tenth by one of 2 answers", "on the threshold", localized(of_two, answers=alike(2))),
+    World(
+        "closes .3, jumps, 10 answers that do not matter (power)",
+        "true",
+        localized(jumps(0.3), answers=alike(10)),
+    ),
+    World(
+        "closes .3 by answer, 10 answers (power)",
+        "true",
+        localized(by_answer(alike(10), 0.75, 0.4), answers=alike(10)),
+    ),
 )

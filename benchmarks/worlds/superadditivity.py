@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from benchmarks.worlds import World, picking
+from benchmarks.worlds import Answers, World, alike, unlike
 from claims.test_superadditivity import SMALLEST_INTERACTION, judge_cell
 from ivevidence import Decision
 from ivfixtures.cells import Cell
+from ivmethods.discovery import picking_part
 from ivmethods.sweep import layer_tuples
 
 LAYERS = 5
@@ -34,6 +35,7 @@ class SimulatedCell(Cell):
         *,
         gaps: dict[str, Float[np.ndarray, " sample"]] | None = None,
         specific: Effects | None = None,
+        answers: Answers = np.arange,
     ) -> None:
         self._values = {m: np.concatenate(both, axis=1) for m, both in effects.items()}
         self._specific = None if specific is None else np.concatenate(specific, axis=1)
@@ -41,7 +43,8 @@ class SimulatedCell(Cell):
         self._gaps = gaps or dict.fromkeys(("rr", "logit"), np.ones(samples))
         degenerate = torch.zeros(len(TUPLES), dtype=torch.bool)
         self.sweep = SimpleNamespace(tuples=TUPLES, degenerate=degenerate)
-        self.is_discovery = picking(samples)
+        self.labels = list(map(str, answers(samples)))
+        self.is_discovery = picking_part(self.labels)
 
     def effects(self, metric: str | None = None) -> Float[np.ndarray, "sample tuple"]:
         """Effects in a metric."""
@@ -56,11 +59,14 @@ class SimulatedCell(Cell):
         return self._gaps[metric]
 
 
-def in_logits(draw: Callable[[Generator, int], Effects]) -> Callable[[Generator, int], Decision]:
+def in_logits(
+    draw: Callable[[Generator, int], Effects], answers: Answers = np.arange
+) -> Callable[[Generator, int], Decision]:
     """A judge of effects in logits, which that metric alone decides."""
 
     def judge(generator: Generator, samples: int) -> Decision:
-        return judge_cell(SimulatedCell({"logit": draw(generator, samples)}), "logit")[1]
+        cell = SimulatedCell({"logit": draw(generator, samples)}, answers=answers)
+        return judge_cell(cell, "logit")[1]
 
     return judge
 
@@ -149,12 +155,16 @@ def saturated(share: float) -> Callable[[Generator, int], Effects]:
     return draw
 
 
-def by_answer(generator: Generator, samples: int) -> Effects:
-    """Each of ten answers decides whether its samples' pairs interact; half of all answers do."""
-    singles = alone(generator, samples)
-    is_on = (generator.random(10) < 0.5)[generator.integers(10, size=samples), None]
-    noise = 0.05 * scatter(generator, samples)
-    return singles, singles[:, FIRST] + singles[:, SECOND] + np.where(is_on, 0.2, -0.2) + noise
+def by_answer(answers: Answers, share: float = 0.5) -> Callable[[Generator, int], Effects]:
+    """Each answer decides whether its samples' pairs interact; a share of all answers do."""
+
+    def draw(generator: Generator, samples: int) -> Effects:
+        numbers, singles = answers(samples), alone(generator, samples)
+        is_on = (generator.random(numbers.max() + 1) < share)[numbers, None]
+        noise = 0.05 * scatter(generator, samples)
+        return singles, singles[:, FIRST] + singles[:, SECOND] + np.where(is_on, 0.2, -0.2) + noise
+
+    return draw
 
 
 def harmful(generator: Generator, samples: int) -> Decision:
@@ -251,6 +261,23 @@ WORLDS = (
     World("logits interact, 1/rank (power)", "true", ranked(1.0)),
     World("discrete AND of two layers (power)", "true", discrete_and),
     World(
-        "interactions by answer, 10 answers", "on the threshold", in_logits(by_answer), known=0.4
+        "interactions by answer, 10 answers",
+        "on the threshold",
+        in_logits(by_answer(alike(10)), alike(10)),
+    ),
+    World(
+        "... 12 answers of unlike sizes",
+        "on the threshold",
+        in_logits(by_answer(unlike), unlike),
+    ),
+    World(
+        "6 of 10 on .80, 10 answers that do not matter (power)",
+        "true",
+        in_logits(mixture(0.80, 0.2), alike(10)),
+    ),
+    World(
+        "interactions on 95 % of 12 answers of unlike sizes",
+        "true",
+        in_logits(by_answer(unlike, 0.95), unlike),
     ),
 )
