@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import worlds
 from benchmarks.worlds.superadditivity import FIRST, SECOND, SimulatedCell
@@ -41,7 +42,9 @@ def halves(generator, n):
 def check(world, samples, runs):
     found = worlds.rates(world, samples=samples, runs=runs)
     for rate, limit in zip((found.supported, found.refuted), world.limits, strict=True):
-        assert rate <= limit, found
+        # A rule at 5 % on a threshold is above 7 % in some sets of few runs.
+        few = runs == QUICK_RUNS and world.truth == "on the threshold"
+        assert rate <= (stats.binom.ppf(0.99, runs, limit) / runs if few else limit), found
     if "(power)" in world.name and samples == 200:
         assert found.supported >= POWER
 
