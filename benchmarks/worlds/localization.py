@@ -209,7 +209,7 @@ WORLDS = (
         localized(jumps(0.3), answers=alike(10)),
     ),
     World(
-        "closes .3 by answer, 10 answers (power)",
+        "closes .3 by answer, 10 answers",
         "true",
         localized(by_answer(alike(10), 0.75, 0.4), answers=alike(10)),
     ),
