@@ -65,6 +65,7 @@ CLAIM = Claim(
         "smallest part of the effect of all layers": SMALLEST_PART_OF_ALL,
         "least samples": LEAST_SAMPLES,
     },
+    quantifier="all",  # "the model": of every one, no exception is named
 )
 
 

@@ -31,6 +31,7 @@ CLAIM = Claim(
     f"models and tasks. Refuted says that the prints do not show the inequality to hold, not that "
     f"it fails.",
     thresholds={"alpha": ALPHA},
+    quantifier="all",  # "for all models and tasks"
 )
 
 

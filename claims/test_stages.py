@@ -61,6 +61,8 @@ CLAIM = Claim(
         "smallest difference of correlations": SMALLEST_DIFFERENCE,
         "smallest headroom": SMALLEST_HEADROOM,
     },
+    quantifier="all",  # "across all model checkpoints"
+    by_metric=True,  # three properties
 )
 
 

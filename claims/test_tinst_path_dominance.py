@@ -37,6 +37,8 @@ CLAIM = Claim(
     f"T_inst's place, and the other samples alone decide; elsewhere all samples decide. "
     f"Inconclusive if no token has any high-ranking path.",
     thresholds={"smallest relative lead": SMALLEST_LEAD},
+    quantifier="all",  # "across tasks and model variations"
+    by_metric=True,  # Figure 4 has numbers; shares leave geometry out
 )
 
 

@@ -44,7 +44,7 @@ def relative_leads(
             alpha_high=alpha_high,
         )
         low, high = min(interval.low, float(low)), max(interval.high, float(high))
-        found.append(replace(interval, low=low, high=high))
+        found.append(replace(interval, low=low, high=high, at=None))
     return found
 
 
