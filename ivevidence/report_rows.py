@@ -13,11 +13,11 @@ from ivevidence.row_text import (
 )
 from ivevidence.rows import ClaimRow
 
-_COLUMNS = ("claim", "in this run's cells it", "the paper says", "so the sentence is")
+_COLUMNS = ("claim", "over its cells", "the paper says", "so its sentence is", "planted cells")
 _CAPTION = (
-    "A cell is a checkpoint and task. Each end of “a to b” is wrong with a chance of at most 5 %, "
-    "over all cells of the claim (Holm); so fewer cells may count here than are supported one by "
-    "one. The sentence is judged by these ends."
+    "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of at "
+    "most 5 %, over all cells of the claim (Holm): fewer may count than are supported one by one. "
+    "These ends decide about the sentence. Planted cells test our rules and count in no other column."
 )
 
 
@@ -32,14 +32,13 @@ def render_rows(rows: Sequence[ClaimRow]) -> Html | None:
         return None
     head = tag("tr", *(tag("th", column, scope="col") for column in _COLUMNS))
     body = tag("tbody", *map(_row, rows))
-    title = tag("caption", tag("b", "What the run says of each claim"), _CAPTION)
-    table = tag("table", title, tag("thead", head), body, class_="iv-matrix iv-rows")
+    title = tag("caption", _CAPTION)
+    table = tag("table", title, tag("thead", head), body, class_="iv-rows")
     label = "Claims"
     return tag("div", table, class_="iv-scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _row(row: ClaimRow) -> Html:
-    planted = planted_text(row)
     return tag(
         "tr",
         tag(
@@ -54,7 +53,7 @@ def _row(row: ClaimRow) -> Html:
             "td",
             verdict_chip(row.verdict) if row.verdict else None,
             tag("small", why_text(row)) if why_text(row) else None,
-            tag("small", planted) if planted else None,
             class_=f"iv-v-{row.verdict}" if row.verdict else None,
         ),
+        tag("td", tag("small", planted_text(row))),
     )

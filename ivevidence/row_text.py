@@ -43,7 +43,9 @@ def said_text(row: ClaimRow) -> str:
 def conclusion_text(row: ClaimRow) -> str:
     """Return what the sentence says and what is to be said of it, in one line, controls last."""
     parts = [said_text(row) + (f": {verdict_text(row.verdict)}" if row.verdict else "")]
-    return "; ".join([*parts, *filter(None, (why_text(row), planted_text(row)))])
+    planted = planted_text(row)
+    parts += [why_text(row), f"planted: {planted}" if planted else ""]
+    return "; ".join(filter(None, parts))
 
 
 def why_text(row: ClaimRow) -> str:
@@ -71,4 +73,4 @@ def planted_text(row: ClaimRow) -> str:
     (supported, true), (mistaken, false) = row.planted_true, row.planted_false
     said = [f"{supported} of {true} true ones supported"] if true else []
     said += [f"{mistaken or 'none'} of {false} look-alikes supported"] if false else []
-    return f"planted: {', '.join(said)}" if said else ""
+    return ", ".join(said)
