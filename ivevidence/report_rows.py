@@ -15,9 +15,10 @@ from ivevidence.rows import ClaimRow
 
 _COLUMNS = ("claim", "over its cells", "the paper says", "so its sentence is", "planted cells")
 _CAPTION = (
-    "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of at "
-    "most 5 %, over all cells of the claim (Holm): fewer may count than are supported one by one. "
-    "These ends decide about the sentence. Planted cells test our rules and count in no other column."
+    "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of "
+    "at most 5 %, over all cells of the claim (Holm): fewer may count than are supported one by "
+    "one. These ends decide about the sentence. Planted cells test our rules and count in no other "
+    "column."
 )
 
 
