@@ -84,6 +84,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p_value) for p_value in adjusted]
 
 
+def are_same(before: Values, after: Values) -> bool:
+    """Whether every series that both have holds the same values, to the last digit."""
+    return all(list(before[name]) == list(after[name]) for name in before.keys() & after.keys())
+
+
 def _drift(
     name: str, before: np.ndarray, after: np.ndarray, *, paired: bool, alpha: float
 ) -> Drift:

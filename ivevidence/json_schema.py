@@ -15,11 +15,13 @@ from ivevidence.codec import EvidenceError, Record
 from ivevidence.figure_data import FIGURE_DATA, Criterion
 from ivevidence.files import write_atomic
 from ivevidence.records import (
+    CHANGES,
     PLANTED,
     QUANTIFIERS,
     VERDICTS,
     CellRecord,
     Claim,
+    Comparison,
     Decision,
     Expectation,
     Figure,
@@ -150,6 +152,7 @@ _CHECKED: dict[tuple[type[Record], str], Schema] = {
     (Claim, "quantifier"): {"enum": [*QUANTIFIERS, None]},
     (ClaimRow, "quantifier"): {"enum": [*QUANTIFIERS, None]},
     (ClaimRow, "verdict"): {"enum": [*VERDICTS, None]},
+    (Comparison, "change"): {"enum": [*CHANGES, None]},
     (Decision, "samples_to_decide"): {"minimum": 0},
     (Expectation, "n"): {"minimum": 0},
     (Criterion, "n"): {"minimum": 0},

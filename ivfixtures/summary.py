@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ivevidence import VERDICTS, CellRecord
+from ivevidence.records import UNDRIFTED
 from ivevidence.report_comparison import MARKS, mark
 from ivevidence.row_text import row_lines
 from ivevidence.rows import claim_rows
@@ -74,7 +75,7 @@ def _expected(run: Run, line: Callable[..., Any]) -> None:
         line("--max-drift: the store has no values of these expectations, so nothing was compared")
     for kind, found in kinds.items():
         for text in found[:MOST_NAMED]:
-            line(f"  {kind}: {text}")
+            line(f"  {kind}: {text}", yellow=kind == UNDRIFTED)
         if len(found) > MOST_NAMED:
             line(f"  {kind}: {len(found) - MOST_NAMED} more, in the report")
     if unseen := _unseen(run.cells, expecting):
@@ -114,7 +115,7 @@ def _place(record: CellRecord) -> str:
 def _named(record: CellRecord, kind: str | None) -> str:
     """The cell as it is listed under a kind."""
     comparison, verdict = record.comparison, record.decision.verdict
-    if kind == "changed" and comparison and comparison.expectation:
+    if kind in ("changed", UNDRIFTED) and comparison and comparison.expectation:
         return f"{record.cell_id}: {comparison.expectation.verdict} -> {verdict}"
     if comparison and comparison.follows:
         return f"{record.cell_id}: {verdict}, as {comparison.follows} changed"
