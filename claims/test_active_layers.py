@@ -48,6 +48,7 @@ CLAIM = Claim(
         "most tuples": MOST_TUPLES,
         "smallest difference": SMALLEST_DIFFERENCE,
     },
+    quantifier="all",  # "a particular model and task": any; "most" is of the tuples within a cell
 )
 
 

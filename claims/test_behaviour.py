@@ -27,6 +27,7 @@ CLAIM = Claim(
     f"(Clopper-Pearson, one-sided 5 %), refuted if its upper bound is below, inconclusive "
     f"otherwise. The sentence speaks of most models and most tasks: each cell is one of them.",
     thresholds={"smallest IA": SMALLEST_ACCURACY},
+    quantifier="most",  # "most models ... most tasks": most cells
 )
 
 

@@ -49,6 +49,8 @@ CLAIM = Claim(
         "smallest accuracy": SMALLEST_ACCURACY,
         "smallest lead over each control": SMALLEST_LEAD,
     },
+    quantifier="all",  # "for all task clusters"
+    by_metric=True,  # the lead asks what that accuracy is worth
 )
 
 

@@ -68,6 +68,7 @@ CLAIM = Claim(
         "smallest part of the effect of all layers": SMALLEST_PART_OF_ALL,
         "least samples": LEAST_SAMPLES,
     },
+    quantifier="all",  # "the model": of every one, no exception is named
 )
 
 
@@ -207,28 +208,35 @@ def unless_elsewhere(
     The picking part may have missed it, or it may take two layers where only single ones are few.
     A tuple may do what is asked unless an upper bound over all samples (Gaffke, one-sided 5 % /
     ways to be refuted) is short of a tenth of the gap, of its effect or its specific effect, or of
-    half of the effect of all layers. What a rival refutes stays refuted.
+    half of the effect of all layers. What a rival refutes stays refuted. A criterion that is short
+    refutes at no smaller level than the other tuples are excluded at, or at an unknown one.
     """
     short = {c.name for c in decision.criteria if c.outcome == "short"}
-    if not short or not short <= OWN_CRITERIA:
+    if not short <= OWN_CRITERIA:
+        return _at_level(decision, None)
+    if not short:
         return decision
     counted = sum(len(t) == 1 and not inert for t, inert in zip(tuples, degenerate, strict=True))
     few = few_layers(counted)
 
-    def is_short(values: Float[np.ndarray, " sample"], threshold: float) -> bool:
+    def level(values: Float[np.ndarray, " sample"], threshold: float) -> float:
         bounds = bounded_ratio(values, gap, draws=draws, seed=seed, alpha_high=ALPHA / CRITERIA)
-        return bounds.high < threshold
+        return (bounds.level(threshold) or 1.0) if bounds.high < threshold else 1.0
 
-    def is_excluded(column: int) -> bool:
+    def excluded_at(column: int) -> float:
         own = effects[:, column]
-        return (
-            is_short(own, SMALLEST_CLOSED_SHARE)
-            or is_short(specific[:, column], SMALLEST_CLOSED_SHARE)
-            or is_short(own - SMALLEST_PART_OF_ALL * all_layers, 0.0)
+        return min(
+            level(own, SMALLEST_CLOSED_SHARE),
+            level(specific[:, column], SMALLEST_CLOSED_SHARE),
+            level(own - SMALLEST_PART_OF_ALL * all_layers, 0.0),
         )
 
+    largest = 0.0
     for column, layers in enumerate(tuples):
-        if degenerate[column] or len(layers) > max(2, few) or is_excluded(column):
+        if degenerate[column] or len(layers) > max(2, few):
+            continue
+        if (excluded := excluded_at(column)) <= ALPHA:
+            largest = max(largest, excluded)
             continue
         how = "are few" if len(layers) <= few else "are not few"
         reason = (
@@ -236,7 +244,18 @@ def unless_elsewhere(
             f"{decision.reason}"
         )
         return replace(decision, verdict="inconclusive", reason=reason)
-    return decision
+    return _at_level(decision, largest)
+
+
+def _at_level(decision: Decision, least: float | None) -> Decision:
+    """The decision, its own criteria short at no smaller level than `least`; None: unknown."""
+    criteria = tuple(
+        replace(c, level=None if None in (c.level, least) else max(c.level or 0.0, least or 0.0))
+        if c.outcome == "short" and c.name in OWN_CRITERIA
+        else c
+        for c in decision.criteria
+    )
+    return replace(decision, criteria=criteria)
 
 
 @pytest.mark.claim(

@@ -33,6 +33,7 @@ CLAIM = Claim(
     f"applicable if the paper prints none; and so is the whole of models and tasks, where 'less "
     f"than half' takes p below {ALPHA:.0%} / {TABLES}, as there are {TABLES} tables.",
     thresholds={"alpha": ALPHA},
+    quantifier="all",  # "for all models and tasks"
 )
 
 
@@ -72,6 +73,7 @@ def decide(column: Sequence[AuditedTest], *, ways: int = 1) -> Decision:
         "; high: all but those of less than half, with the largest ones",
         verdicts,
         reason,
+        level=_level([test for test in column if test.judged], verdicts),
     )
 
 
@@ -119,10 +121,24 @@ def _is_untold(test: AuditedTest) -> bool:
     return test.most.holm < ALPHA or test.least.below < ALPHA
 
 
-def _decision(name: str, description: str, found: Sequence[str], reason: str) -> Decision:
+def _level(judged: Sequence[AuditedTest], verdicts: Sequence[str]) -> float | None:
+    """The p-value of a model and task: all its tests are significant, or any is on the other side.
+
+    Holm's p-values of `below` are those of a table, so that any test may be the one.
+    """
+    if "refuted" in verdicts:
+        return min(test.most.below for test in judged if test.most)
+    if {*verdicts} == {"supported"}:
+        return max(test.least.holm for test in judged if test.least)
+    return None
+
+
+def _decision(
+    name: str, description: str, found: Sequence[str], reason: str, *, level: float | None = None
+) -> Decision:
     """All of `found` must be supported: the threshold lies half of one below all of them."""
     n = len(found)
     low, high = found.count("supported") / n, (n - found.count("refuted")) / n
-    leading = Criterion(name, description, low, low, high, 1 - 0.5 / n, n)
+    leading = Criterion(name, description, low, low, high, 1 - 0.5 / n, n, level=level)
     verdicts = {"beyond": "supported", "short": "refuted", "open": "inconclusive"}
     return Decision(verdicts[leading.outcome], reason, (leading,), None)

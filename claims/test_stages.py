@@ -76,6 +76,8 @@ CLAIM = Claim(
         "least samples": LEAST_SAMPLES,
         "least tuples": LEAST_TUPLES,
     },
+    quantifier="all",  # "across all model checkpoints"
+    by_metric=True,  # three properties
 )
 
 

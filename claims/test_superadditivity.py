@@ -57,6 +57,7 @@ CLAIM = Claim(
         "saturated": SATURATED,
         "least samples": LEAST_SAMPLES,
     },
+    quantifier="all",  # no exception is named; "various layers" are those within a cell
 )
 
 

@@ -42,6 +42,8 @@ CLAIM = Claim(
     f"T_inst's place, and the other samples alone decide; elsewhere all samples decide. "
     f"Inconclusive with fewer than {LEAST_SAMPLES} samples on which any of the tokens has any.",
     thresholds={"largest lag that does not matter": LARGEST_LAG, "least samples": LEAST_SAMPLES},
+    quantifier="all",  # "across tasks and model variations"
+    by_metric=True,  # Figure 4 has numbers; shares leave geometry out
 )
 
 

@@ -28,6 +28,7 @@ from ivevidence.page import page
 from ivevidence.records import VERDICTS
 from ivevidence.report import render
 from ivevidence.report_run import count
+from ivevidence.row_text import row_lines
 from ivevidence.runs import evidence_beside, evidence_path, read_runs
 from ivevidence.svg import visible_text
 
@@ -131,7 +132,7 @@ def _report(options: argparse.Namespace) -> int:
     _write(options.html, f"Claims of {', '.join(runs)}", body)
     counts = Counter(cell.decision.verdict for cell in evidence.cells)
     said = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]]
-    print(", ".join(said) or "no cell was judged")
+    print("\n".join([", ".join(said) or "no cell was judged", *row_lines(evidence.rows, indent=2)]))
     if evidence.errors:
         print(
             f"{count(len(evidence.errors), 'cell')} could not be judged (errors are not verdicts)"

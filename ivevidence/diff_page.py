@@ -5,7 +5,7 @@ from typing import Any
 
 from ivevidence.comparison_parts import comparison_style, estimate_text, head, wide_table
 from ivevidence.diff_cells import render_pairs
-from ivevidence.diff_text import TITLES, cell_entries, warnings
+from ivevidence.diff_text import TITLES, cell_entries, row_entries, warnings
 from ivevidence.differences import CellDifference, RunDifference
 from ivevidence.figure_text import NO_VALUE, format_number
 from ivevidence.html import Html, join, tag
@@ -44,6 +44,7 @@ def diff_page(
             _failures(letter, errors)
             for letter, errors in zip("AB", difference.errors, strict=True)
         ),
+        _rows(difference),
         _settings(difference),
         *(render_pairs(title, difference.of_kind(kind)) for kind, title in TITLES.items()),
         _only("Only in A", difference.only_before),
@@ -107,6 +108,19 @@ def _failures(letter: str, errors: tuple[CellError, ...]) -> Html | None:
     items = [tag("li", tag("b", error.cell), tag("pre", error.message)) for error in errors]
     title = tag("h2", f"Could not be judged in {letter}")
     return tag("section", title, tag("ul", *items), class_="iv-errors")
+
+
+def _rows(difference: RunDifference) -> Html | None:
+    if not difference.paired_rows:
+        return None
+    rows = []
+    for name, pair in difference.paired_rows.items():
+        texts = [text for row in pair for text in row_entries(row)]
+        entries = [tag("td", text, class_="iv-text") for text in texts]
+        rows.append(tag("tr", tag("th", name, scope="row"), *entries))
+    caption = "Over all cells of each run, those that the other has not included."
+    columns = head("claim", "A", "its sentence", "B", "its sentence")
+    return tag("section", tag("h2", "Claims"), wide_table(caption, columns, tag("tbody", *rows)))
 
 
 def _settings(difference: RunDifference) -> Html | None:

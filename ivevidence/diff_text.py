@@ -5,6 +5,8 @@ from ivevidence.figure_text import NO_VALUE, format_number
 from ivevidence.records import UNDRIFTED, CellError, CellRecord
 from ivevidence.report_run import count
 from ivevidence.report_tables import bounds
+from ivevidence.row_text import holds_text
+from ivevidence.rows import ClaimRow
 from ivevidence.settings import apart
 from ivevidence.terminal import aligned, criterion_entries, painted, verdict_text
 
@@ -25,6 +27,7 @@ def diff_text(difference: RunDifference, runs: tuple[str, str], *, color: bool =
     """
     lines = aligned([("A", runs[0]), ("B", runs[1])])
     lines += aligned([(line,) for line in warnings(difference)])
+    lines += _rows(difference)
     lines += _settings(difference)
     if any(cell.drifts for cell in difference.cells):
         tested = count(sum(len(cell.drifts) for cell in difference.cells), "drift")
@@ -93,6 +96,23 @@ def cell_entries(before: CellRecord, after: CellRecord) -> list[str]:
     same = before.checkpoint == after.checkpoint
     checkpoint = after.checkpoint if same else f"{before.checkpoint} → {after.checkpoint}"
     return [after.claim.name, checkpoint, after.task, after.metric or ""]
+
+
+def row_entries(row: ClaimRow | None) -> tuple[str, str]:
+    """Return in how many cells a claim holds in one run, and the verdict on its sentence."""
+    if row is None:
+        return NO_VALUE, NO_VALUE
+    return holds_text(row), verdict_text(row.verdict) if row.verdict else NO_VALUE
+
+
+def _rows(difference: RunDifference) -> list[str]:
+    rows = [
+        (name, *row_entries(before), "|", *row_entries(after))
+        for name, (before, after) in difference.paired_rows.items()
+    ]
+    if not rows:
+        return []
+    return ["", "Claims, over all cells of each run (A | B):", *aligned(rows, indent=2)]
 
 
 def _settings(difference: RunDifference) -> list[str]:

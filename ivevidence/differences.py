@@ -1,16 +1,15 @@
 """What differs between two runs: verdicts that changed, values that drifted, cells of one only."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 
-from ivevidence.drifts import ALPHA, are_same, drifts
+from ivevidence.drifts import ALPHA, are_same, drifts, holm
 from ivevidence.evidence import Evidence
 from ivevidence.matching import partners
 from ivevidence.records import UNDRIFTED, CellError, CellRecord, Drift
+from ivevidence.rows import ClaimRow
 from ivevidence.settings import Setting, differing, joint
 
 KINDS = ("changed", UNDRIFTED, "drifted", "same")
@@ -55,8 +54,9 @@ class CellDifference:
 class RunDifference:
     """Two runs compared: cells of both in the order of the later one, cells of one only.
 
-    `settings` are those that differ, with the cells that they differ in; `errors` and `stopped`
-    (whether the run was interrupted) are of the run before and of the run after.
+    `settings` are those that differ, with the cells that they differ in; `errors`, `rows` (all of
+    each run's cells) and `stopped` (whether the run was interrupted) are of the run before and of
+    the run after.
     """
 
     cells: tuple[CellDifference, ...]
@@ -64,6 +64,7 @@ class RunDifference:
     only_after: tuple[CellRecord, ...]
     settings: tuple[Setting, ...]
     errors: tuple[tuple[CellError, ...], tuple[CellError, ...]]
+    rows: tuple[tuple[ClaimRow, ...], tuple[ClaimRow, ...]]
     stopped: tuple[bool, bool]
 
     def of_kind(self, kind: str) -> list[CellDifference]:
@@ -75,6 +76,12 @@ class RunDifference:
         """The checkpoint before and the one that took its place, if one did."""
         both = ((cell.before.checkpoint, cell.after.checkpoint) for cell in self.cells)
         return next((pair for pair in both if pair[0] != pair[1]), None)
+
+    @property
+    def paired_rows(self) -> dict[str, tuple[ClaimRow | None, ClaimRow | None]]:
+        """The row of each claim by its name, before and after, in the order of the later run."""
+        first, second = ({row.name: row for row in rows} for rows in self.rows)
+        return {name: (first.get(name), second.get(name)) for name in {**second, **first}}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,7 +108,7 @@ def compare(before: Evidence, after: Evidence) -> RunDifference:
     pairs = [(first[partner[name]], cell) for name, cell in second.items() if name in partner]
     found = [_drifts(*pair) for pair in pairs]
     tested = zip(pairs, found, strict=True)
-    adjusted = iter(_holm([_p_value(drift, *pair) for pair, each in tested for drift in each]))
+    adjusted = iter(holm([_p_value(drift, *pair) for pair, each in tested for drift in each]))
     cells = tuple(
         CellDifference(*pair, each, tuple(next(adjusted) for _ in each), tuple(differing(*pair)))
         for pair, each in zip(pairs, found, strict=True)
@@ -112,6 +119,7 @@ def compare(before: Evidence, after: Evidence) -> RunDifference:
         only_after=tuple(c for name, c in second.items() if name not in partner),
         settings=joint(setting for cell in cells for setting in cell.settings),
         errors=(before.errors, after.errors),
+        rows=(before.rows, after.rows),
         stopped=(bool(before.run.get("interrupted")), bool(after.run.get("interrupted"))),
     )
 
@@ -135,13 +143,3 @@ def _p_value(drift: Drift, before: CellRecord, after: CellRecord) -> float:
         for cell in (before, after)
     )
     return max(drift.p_value, float(stats.mannwhitneyu(*values).pvalue))
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment, in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    stepped = np.maximum.accumulate(np.array(p_values)[order] * factors)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(p_value) for p_value in adjusted]

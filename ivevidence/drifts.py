@@ -76,6 +76,16 @@ def is_beyond(drift: Drift, largest: float) -> bool:
     return above or (drift.high is not None and drift.high < -largest)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values by Holm's step-down adjustment, in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    stepped = np.maximum.accumulate(np.array(p_values)[order] * factors)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(p_value) for p_value in adjusted]
+
+
 def are_same(before: Values, after: Values) -> bool:
     """Whether every series that both have holds the same values, to the last digit."""
     return all(list(before[name]) == list(after[name]) for name in before.keys() & after.keys())

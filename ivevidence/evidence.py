@@ -12,6 +12,7 @@ from typing import Any
 from ivevidence.codec import EvidenceError, Record, to_plain
 from ivevidence.files import read_limited, write_atomic
 from ivevidence.records import CellError, CellRecord
+from ivevidence.rows import ClaimRow, claim_rows
 
 SCHEMA = 2
 SIZE_LIMIT = 512 * 2**20
@@ -24,6 +25,7 @@ _SEAL = re.compile(rb',\n"sha256": "[0-9a-f]{64}"\}\n\Z')
 class Evidence(Record):
     """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors.
 
+    `rows` are always those of the cells: whatever a file has in their place is not looked at.
     `sha256` is the digest that closes the file it was read from.
     """
 
@@ -31,6 +33,7 @@ class Evidence(Record):
     run: Mapping[str, Any] = field(default_factory=dict)
     cells: tuple[CellRecord, ...] = ()
     errors: tuple[CellError, ...] = ()
+    rows: tuple[ClaimRow, ...] = ()
     sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -42,6 +45,7 @@ class Evidence(Record):
         for cell in self.cells:
             if (number := times[cell.name]) > 1:
                 raise EvidenceError(f"cells {cell.cell_id}", number, "one", where="Evidence")
+        object.__setattr__(self, "rows", claim_rows(self.cells))
 
 
 def write_evidence(
@@ -56,10 +60,12 @@ def write_evidence(
     Raises:
         OSError: the folder cannot be written or the disk is full.
     """
+    cells = list(cells)
     lines = ",\n".join(_line(cell.to_json()) for cell in cells)
+    rows = ",\n".join(_line(row.to_json()) for row in claim_rows(cells))
     tail = _line([error.to_json() for error in errors])
     head = f'{{"schema": {SCHEMA}, "run": {_line(to_plain(run or {}))}'
-    text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail}'
+    text = f'{head},\n"cells": [\n{lines}\n],\n"errors": {tail},\n"rows": [\n{rows}\n]'
     content = text.encode("ascii")
     write_atomic(Path(path), _sealed(content))
     return _digest(content)

@@ -17,7 +17,8 @@ class Criterion(Record):
 
     Bounds are None where the quantity is unbounded or undefined on that side. `p_value`, where the
     rule has a test beside the interval, is None otherwise; NaN is refused, since dropping it would
-    drop the test.
+    drop the test. `level` is the smallest one in place of the rule's 5 % at which the outcome would
+    still be beyond or short; None where it is open, or where the rule cannot tell.
     """
 
     name: str
@@ -29,10 +30,13 @@ class Criterion(Record):
     n: int
     p_value: float | None = None
     unit: str = ""
+    level: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.p_value, numbers.Real) and not 0 <= self.p_value <= 1:
-            raise EvidenceError("p_value", self.p_value, "in [0, 1] or None", where="Criterion")
+        for name in ("p_value", "level"):
+            value = getattr(self, name)
+            if isinstance(value, numbers.Real) and not 0 <= float(value) <= 1:
+                raise EvidenceError(name, value, "in [0, 1] or None", where="Criterion")
         super().__post_init__()
         check_count("n", self.n, "Criterion")
         if self.low is not None and self.high is not None and self.low > self.high:

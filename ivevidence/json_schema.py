@@ -17,13 +17,16 @@ from ivevidence.files import write_atomic
 from ivevidence.records import (
     CHANGES,
     PLANTED,
+    QUANTIFIERS,
     VERDICTS,
     CellRecord,
+    Claim,
     Comparison,
     Decision,
     Expectation,
     Figure,
 )
+from ivevidence.rows import ClaimRow
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: dict[str, type[Record]] = {
@@ -146,11 +149,15 @@ _CHECKED: dict[tuple[type[Record], str], Schema] = {
     (Decision, "verdict"): {"enum": list(VERDICTS)},
     (Expectation, "verdict"): {"enum": list(VERDICTS)},
     (CellRecord, "planted"): {"enum": [*PLANTED, None]},
+    (Claim, "quantifier"): {"enum": [*QUANTIFIERS, None]},
+    (ClaimRow, "quantifier"): {"enum": [*QUANTIFIERS, None]},
+    (ClaimRow, "verdict"): {"enum": [*VERDICTS, None]},
     (Comparison, "change"): {"enum": [*CHANGES, None]},
     (Decision, "samples_to_decide"): {"minimum": 0},
     (Expectation, "n"): {"minimum": 0},
     (Criterion, "n"): {"minimum": 0},
     (Criterion, "p_value"): {"minimum": 0, "maximum": 1},
+    (Criterion, "level"): {"minimum": 0, "maximum": 1},
     (Figure, "kind"): {"enum": list(FIGURE_DATA)},
 }
 

@@ -11,6 +11,8 @@ from ivevidence.figure_data import FIGURE_DATA, Criterion
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
 PLANTED = ("holds", "fails", "unknown")
+QUANTIFIERS = ("all", "most", "exists")
+WHOLE = "all"  # stage and task of a cell about all others of its claim
 UNDRIFTED = "changed without drift"
 # What came with a verdict that is not the expected one.
 CHANGES = (UNDRIFTED, "with a drift", "same values", "another rule", "nothing to compare")
@@ -21,7 +23,12 @@ CellName = tuple[str, str]
 
 @dataclass(frozen=True)
 class Claim(Record):
-    """A claim of a paper, quoted, with what is estimated and the rule that decides."""
+    """A claim of a paper, quoted, with what is estimated and the rule that decides.
+
+    `quantifier`: whether the quote speaks of `all` cells, of `most`, or says that one `exists`;
+    None where that is not stated. `by_metric`: metrics are questions of their own; otherwise the
+    claim holds where it holds in all of them.
+    """
 
     name: str
     title: str
@@ -31,6 +38,14 @@ class Claim(Record):
     estimand: str
     rule: str
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    quantifier: str | None = None
+    by_metric: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.quantifier not in (None, *QUANTIFIERS):
+            expected = "one of " + ", ".join(QUANTIFIERS)
+            raise EvidenceError("quantifier", self.quantifier, expected, where="Claim")
 
 
 @dataclass(frozen=True)
@@ -248,6 +263,11 @@ class CellRecord(Record):
     def name(self) -> CellName:
         """The checkpoint, and what is asked of it."""
         return cell_name(self.claim.name, self.checkpoint, self.task, self.metric)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the cell is about all others of its claim."""
+        return self.stage == self.task == WHOLE
 
 
 @dataclass(frozen=True)

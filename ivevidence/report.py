@@ -1,4 +1,4 @@
-"""The report of a run as one HTML fragment: verdicts first, then the evidence of every cell."""
+"""The report of a run as one HTML fragment: claims, verdicts, and the evidence of every cell."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +11,10 @@ from ivevidence.records import VERDICTS, CellError, CellRecord
 from ivevidence.report_cell import render_cell, render_claim, verdict_chip
 from ivevidence.report_comparison import MARKS, mark, render_counts
 from ivevidence.report_matrix import anchors, render_matrix
+from ivevidence.report_rows import render_rows
 from ivevidence.report_run import count, render_errors, render_interruption, render_run
 from ivevidence.report_tables import fact_text
+from ivevidence.rows import claim_rows
 
 _READING = {
     "supported": "Every criterion's interval lies wholly beyond a threshold fixed in advance.",
@@ -44,8 +46,10 @@ def render(
         tag("a", "Skip to the evidence", href=f"#{_EVIDENCE}", class_="iv-skip") if cells else None,
         render_interruption(run, judged=len(cells), failed=len(errors)),
         _header(cells, errors, run, sha256),
+        render_rows(claim_rows(cells)),
         render_errors(errors, run),
         tag("h2", "Verdicts") if cells else tag("p", "No cell was judged."),
+        _tiles(cells),
         _filters(cells),
         render_matrix(cells, names),
         _groups(cells, names),
@@ -71,17 +75,6 @@ def _header(
 ) -> Html:
     papers = dict.fromkeys(cell.claim.paper for cell in cells)
     facts = [f"{key} {fact_text(run[key])}" for key in _HEADLINE if key in run]
-    counts = Counter(cell.decision.verdict for cell in cells)
-    tiles = [
-        tag(
-            "li",
-            tag("b", str(counts[verdict])),
-            verdict_chip(verdict),
-            tag("span", _READING[verdict], class_="iv-reading"),
-            class_=f"iv-tile iv-v-{verdict}",
-        )
-        for verdict in VERDICTS
-    ]
     return tag(
         "header",
         tag("p", "ivclaims · evidence report", class_="iv-eyebrow"),
@@ -100,8 +93,22 @@ def _header(
         if sha256
         else None,
         render_counts(cells),
-        tag("ul", *tiles, class_="iv-tiles"),
     )
+
+
+def _tiles(cells: list[CellRecord]) -> Html:
+    counts = Counter(cell.decision.verdict for cell in cells)
+    tiles = [
+        tag(
+            "li",
+            tag("b", str(counts[verdict])),
+            verdict_chip(verdict),
+            tag("span", _READING[verdict], class_="iv-reading"),
+            class_=f"iv-tile iv-v-{verdict}",
+        )
+        for verdict in VERDICTS
+    ]
+    return tag("ul", *tiles, class_="iv-tiles")
 
 
 def _filters(cells: list[CellRecord]) -> Html | None:

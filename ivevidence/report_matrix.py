@@ -5,6 +5,7 @@ from ivevidence.html import Html, join, tag
 from ivevidence.records import CellRecord
 from ivevidence.report_cell import verdict_chip
 from ivevidence.report_comparison import mark, mark_chip
+from ivevidence.report_rows import claim_anchor
 
 
 def anchors(cells: list[CellRecord]) -> list[str]:
@@ -41,7 +42,15 @@ def _claim_table(entries: list[tuple[CellRecord, str]]) -> Html:
     )
     table = tag("table", caption, tag("thead", head), *bodies, class_="iv-matrix")
     # Focusable, so that it can be scrolled with the keyboard where the page is narrow.
-    return tag("div", table, class_="iv-scroll", tabindex=0, role="region", aria_label=claim.title)
+    return tag(
+        "div",
+        table,
+        id=claim_anchor(claim.name),
+        class_="iv-scroll",
+        tabindex=0,
+        role="region",
+        aria_label=claim.title,
+    )
 
 
 def _family_rows(

@@ -24,6 +24,9 @@ def criterion(
     unit: str = "",
 ) -> Criterion:
     """A criterion from an interval of what it is about."""
+    level = interval.level(threshold)
+    if level is not None and p_value is not None and interval.low > threshold:
+        level = max(level, p_value)
     return Criterion(
         name=name,
         description=description,
@@ -34,6 +37,7 @@ def criterion(
         n=interval.n,
         p_value=p_value,
         unit=unit,
+        level=level,
     )
 
 

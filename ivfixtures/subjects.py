@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
+from ivevidence.records import WHOLE
 from ivfixtures.published import MODELS, PaperModel, pair_tests
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from ivfixtures.tasks import Task
 
 PUBLISHED = "published"
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def published_subjects() -> list[Subject]:
     columns = {(test.model, test.task) for test in pair_tests()}
     tasks = dict.fromkeys(test.task for test in pair_tests())
     name = f"olmo2-{PUBLISHED}"
-    whole = Subject(name, "olmo2", ALL, ALL, id=f"{name}-{ALL}", group=PUBLISHED)
+    whole = Subject(name, "olmo2", WHOLE, WHOLE, id=f"{name}-{WHOLE}", group=PUBLISHED)
     return [whole] + [
         Subject(
             name=model.name,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ivevidence import VERDICTS, CellRecord
 from ivevidence.records import UNDRIFTED
 from ivevidence.report_comparison import MARKS, mark
+from ivevidence.row_text import row_lines
+from ivevidence.rows import claim_rows
 from ivevidence.svg import visible_text
 from ivfixtures.verdicts import PASSED_OVER
 
@@ -20,11 +22,13 @@ MOST_NAMED = 20
 
 
 def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], Any]) -> None:
-    """Write verdict counts, changes, what was measured, and where the files are."""
+    """Write verdict counts, rows of claims, changes, what was measured, and where files are."""
     heading("=", "claims")
     line = _visible(line)
     counts = Counter(record.decision.verdict for record in run.cells)
     line(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
+    for text in row_lines(claim_rows(run.cells), indent=2):
+        line(text)
     _expected(run, line)
     if run.errors:
         line(f"{len(run.errors)} cells could not be judged (errors are not verdicts)", red=True)

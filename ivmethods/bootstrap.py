@@ -59,9 +59,15 @@ def bootstrap(
         bias = _bias(draws, estimate)
         acceleration = _acceleration(_on_resamples(statistic, checked, _all_but_one(n)))
     # Seen upside down, the upper bound is a lower one, with bias and acceleration reversed.
-    low = _low(draws, alpha, n, bias, acceleration)
-    high = -_low(-draws, alpha_high or alpha, n, -bias, -acceleration)
-    return Interval(estimate, low, high, n)
+    upright = _low(draws, n, bias, acceleration)
+    upside_down = _low(-draws, n, -bias, -acceleration)
+    alpha_high = alpha_high or alpha
+
+    def at(level: float) -> tuple[float, float]:
+        share = level / ALPHA
+        return upright(alpha * share, share), -upside_down(alpha_high * share, share)
+
+    return Interval(estimate, *at(ALPHA), n, at)
 
 
 def _on_resamples(
@@ -97,12 +103,23 @@ def _acceleration(left_out: Float[np.ndarray, " sample"]) -> float:
 
 
 def _low(
-    draws: Float[np.ndarray, " draw"], alpha: float, n: int, bias: float, acceleration: float
-) -> float:
-    """One-sided lower BCa bound; percentile if bias and acceleration are 0."""
-    draws = np.where(np.isnan(draws), -np.inf, draws)
-    shifted = bias + math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, alpha))
-    room = 1 - acceleration * shifted
-    tail = special.ndtr(bias + shifted / room) if room > 0 else 0.0
-    rank = min(math.floor(tail * (len(draws) + 1)), len(draws)) - 1
-    return float(np.partition(draws, rank)[rank]) if rank >= 0 else -math.inf
+    draws: Float[np.ndarray, " draw"], n: int, bias: float, acceleration: float
+) -> Callable[[float, float], float]:
+    """One-sided lower BCa bound by its alpha; percentile if bias and acceleration are 0.
+
+    It also takes which share of the rule's alpha that is. A small share of its tail is a small
+    share of the resamples: BCa alone would stop at 1 / acceleration, however small alpha is.
+    """
+    ordered = np.sort(np.where(np.isnan(draws), -np.inf, draws))
+
+    def tail(alpha: float) -> float:
+        shifted = bias + math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, alpha))
+        room = 1 - acceleration * shifted
+        return float(special.ndtr(bias + shifted / room)) if room > 0 else 0.0
+
+    def low(alpha: float, share: float) -> float:
+        most = tail(alpha / share) * share
+        rank = min(math.floor(min(tail(alpha), most) * (len(ordered) + 1)), len(ordered)) - 1
+        return float(ordered[rank]) if rank >= 0 else -math.inf
+
+    return low

@@ -47,18 +47,35 @@ def bounded_ratio(
     edges = (1.0, 1.0) if denominator is None else (-1.0, 1.0)
     mean = float(below.mean())
     estimate = float(above.mean()) / mean if mean > 0 else math.nan
-    low, high = -math.inf, math.inf
-    if mean > 0:
-        means = _weighted(np.stack([above, below]), draws=draws, seed=seed)
-        low = _low(*means, lowest, edges, alpha)
-        high = -_low(-means[0], *means[1:], -highest, edges, alpha_high or alpha)
-    return Interval(estimate, low, high, len(above))
+    if mean <= 0:
+        return Interval(estimate, -math.inf, math.inf, len(above))
+    means = _weighted(np.stack([above, below]), draws=draws, seed=seed)
+    upright = _worst(*means, lowest, edges)
+    upside_down = _worst(-means[0], *means[1:], -highest, edges)
+
+    def at(level: float) -> tuple[float, float]:
+        errors = [error * (level / ALPHA) for error in (alpha, alpha_high or alpha)]
+        return _quantile(upright, errors[0]), -_quantile(upside_down, errors[1])
+
+    return Interval(estimate, *at(ALPHA), len(above), at)
 
 
 def wider(first: Interval, second: Interval) -> Interval:
     """The first interval with the wider one of both bounds on each side."""
-    low, high = min(first.low, second.low), max(first.high, second.high)
-    return Interval(first.estimate, low, high, first.n)
+    bounds = _widest((first.low, first.high), (second.low, second.high))
+    of_first, of_second = first.at, second.at
+    if of_first is None or of_second is None:
+        return Interval(first.estimate, *bounds, first.n)
+
+    def at(level: float) -> tuple[float, float]:
+        return _widest(of_first(level), of_second(level))
+
+    return Interval(first.estimate, *bounds, first.n, at)
+
+
+def _widest(*bounds: tuple[float, float]) -> tuple[float, float]:
+    lows, highs = zip(*bounds, strict=True)
+    return min(lows), max(highs)
 
 
 def _within(
@@ -90,20 +107,23 @@ def _weighted(
     return above, below, weight
 
 
-def _low(
+def _worst(
     above: Float[np.ndarray, " draw"],
     below: Float[np.ndarray, " draw"],
     weight: Float[np.ndarray, " draw"],
     lowest: float,
     edges: tuple[float, float],
-    alpha: float,
-) -> float:
-    """Lower bound of the ratio, one more sample at the worst numerator and denominator.
+) -> Float[np.ndarray, " draw"]:
+    """Ratios with one more sample at the worst numerator and denominator, in ascending order.
 
     A larger denominator lowers a positive ratio, a smaller one a negative ratio.
     """
     top = above + weight * lowest
     bottom = below + weight * np.where(top > 0, edges[1], edges[0])
-    ratios = np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), -np.inf)
-    rank = math.floor(alpha * (len(ratios) + 1))
-    return float(np.partition(ratios, rank - 1)[rank - 1]) if rank else -math.inf
+    return np.sort(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), -np.inf))
+
+
+def _quantile(ordered: Float[np.ndarray, " draw"], alpha: float) -> float:
+    """The lower bound that ordered draws give; infinite where they are too few."""
+    rank = math.floor(alpha * (len(ordered) + 1))
+    return float(ordered[rank - 1]) if rank else -math.inf

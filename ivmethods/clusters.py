@@ -101,8 +101,13 @@ def jackknife(
     if units < 2 or math.isnan(estimate) or np.isnan(left_out).any():
         return Interval(estimate, -math.inf, math.inf, samples)
     error = math.sqrt((units - 1) / units * float(((left_out - left_out.mean()) ** 2).sum()))
-    low, high = (float(special.stdtrit(units - 1, 1 - a)) for a in (alpha, alpha_high or alpha))
-    return Interval(estimate, estimate - low * error, estimate + high * error, samples)
+
+    def at(level: float) -> tuple[float, float]:
+        errors = (one_sided * (level / ALPHA) for one_sided in (alpha, alpha_high or alpha))
+        low, high = (float(special.stdtrit(units - 1, 1 - a)) * error for a in errors)
+        return estimate - low, estimate + high
+
+    return Interval(estimate, *at(ALPHA), samples, at)
 
 
 def intraclass_correlation(

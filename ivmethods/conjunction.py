@@ -81,23 +81,27 @@ def majority_share(
     counts = positive.sum(axis=0)
     # Each of the two tests that the p-value is made of has half of the alpha.
     halves = [1 if size == 1 else 2 for size in (rest, u)]
-    below = alpha / (rest * halves[0])
-    above = alpha_high / (u * halves[1])
-    lows = np.where(counts > 0, stats.beta.ppf(below, counts, n - counts + 1), 0.0)
-    highs = np.where(counts < n, stats.beta.isf(above, counts + 1, n - counts), 1.0)
-    if clusters is not None:
-        each = [
-            clustered_ratio(column, None, clusters, alpha=below, alpha_high=above)
-            for column in positive.T.astype(float)
-        ]
-        lows = np.minimum(lows, [interval.low for interval in each])
-        highs = np.maximum(highs, [interval.high for interval in each])
-    low, high = float(np.sort(lows)[tuples - u]), float(np.sort(highs)[rest - 1])
     p = partial_conjunction_p(positive, least=u, clusters=clusters)
     opposite = partial_conjunction_p(~positive, least=rest, clusters=clusters)
-    low = max(low, math.nextafter(0.5, 1)) if p < alpha else min(low, 0.5)
-    high = min(high, math.nextafter(0.5, 0)) if opposite < alpha_high else max(high, 0.5)
-    return Interval(float(np.sort(counts)[tuples - u] / n), low, high, n), p
+
+    def at(level: float) -> tuple[float, float]:
+        below, above = (one_sided * (level / ALPHA) for one_sided in (alpha, alpha_high))
+        each = below / (rest * halves[0]), above / (u * halves[1])
+        lows = np.where(counts > 0, stats.beta.ppf(each[0], counts, n - counts + 1), 0.0)
+        highs = np.where(counts < n, stats.beta.isf(each[1], counts + 1, n - counts), 1.0)
+        if clusters is not None:
+            of_answers = [
+                clustered_ratio(column, None, clusters, alpha=each[0], alpha_high=each[1])
+                for column in positive.T.astype(float)
+            ]
+            lows = np.minimum(lows, [interval.low for interval in of_answers])
+            highs = np.maximum(highs, [interval.high for interval in of_answers])
+        low, high = float(np.sort(lows)[tuples - u]), float(np.sort(highs)[rest - 1])
+        low = max(low, math.nextafter(0.5, 1)) if p < below else min(low, 0.5)
+        high = min(high, math.nextafter(0.5, 0)) if opposite < above else max(high, 0.5)
+        return low, high
+
+    return Interval(float(np.sort(counts)[tuples - u] / n), *at(ALPHA), n, at), p
 
 
 def _conjunction_p(

@@ -254,12 +254,15 @@ def _predicted(
 
 def _combined(parts: list[tuple[float, np.ndarray]], alpha: float, alpha_high: float) -> Interval:
     """A weighted sum of shares; each bound shares its alpha among them, so they may depend."""
-    lows = [clopper_pearson(hits, alpha=alpha / len(parts)) for _, hits in parts]
-    highs = [clopper_pearson(hits, alpha=alpha_high / len(parts)) for _, hits in parts]
     weights = [weight for weight, _ in parts]
-    return Interval(
-        estimate=sum(w * s.estimate for w, s in zip(weights, lows, strict=True)),
-        low=sum(w * (s.low if w > 0 else s.high) for w, s in zip(weights, lows, strict=True)),
-        high=sum(w * (s.high if w > 0 else s.low) for w, s in zip(weights, highs, strict=True)),
-        n=sum(len(hits) for w, hits in parts if w > 0),
-    )
+
+    def at(level: float) -> tuple[float, float]:
+        errors = [error / len(parts) * (level / ALPHA) for error in (alpha, alpha_high)]
+        lows, highs = ([clopper_pearson(hits, alpha=e) for _, hits in parts] for e in errors)
+        return (
+            sum(w * (s.low if w > 0 else s.high) for w, s in zip(weights, lows, strict=True)),
+            sum(w * (s.high if w > 0 else s.low) for w, s in zip(weights, highs, strict=True)),
+        )
+
+    estimate = float(sum(w * hits.mean() for w, hits in parts))
+    return Interval(estimate, *at(ALPHA), sum(len(hits) for w, hits in parts if w > 0), at)

@@ -1,7 +1,8 @@
 """Tests and summaries of per-sample effects: pure functions on arrays, one-sided at 5 %."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -10,6 +11,7 @@ from scipy import stats
 ALPHA = 0.05
 MAX_EXACT_FLIPS = 2**16
 MAX_SAMPLES_TO_DECIDE = 1_000_000
+LEAST_LEVEL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,32 @@ class Interval:
 
     Each bound alone is missed with its own one-sided alpha, 0.05 unless the maker says otherwise
     (both at 0.05: a two-sided 90 % interval). A bound that the samples cannot give is infinite.
-    n: number of samples.
+    n: number of samples. at: the bounds if the 5 % of its rule were another level, smaller than
+    that: the errors of both are scaled alike; None if the maker cannot tell.
     """
 
     estimate: float
     low: float
     high: float
     n: int
+    at: Callable[[float], tuple[float, float]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    def level(self, threshold: float) -> float | None:
+        """The smallest level at which the threshold is still outside: its p-value, at most 5 %.
+
+        None where it is inside at 5 %, and where `at` is unknown.
+        """
+        if self.at is None or self.low <= threshold <= self.high:
+            return None
+        least, most = math.log(LEAST_LEVEL), math.log(ALPHA)
+        for _ in range(30):  # to a relative error below 1e-7
+            middle = (least + most) / 2
+            low, high = self.at(math.exp(middle))
+            is_outside = high < threshold if self.high < threshold else low > threshold
+            least, most = (least, middle) if is_outside else (middle, most)
+        return min(math.exp(most), ALPHA)
 
 
 def finite(values: Shaped[np.ndarray, "..."], name: str, where: str) -> Float[np.ndarray, "..."]:
@@ -59,9 +80,14 @@ def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALP
     """Share of positive samples between exact one-sided bounds, each at alpha."""
     finite(positive, "positive", "clopper_pearson")
     n, k = len(positive), int(positive.sum())
-    low = float(stats.beta.ppf(alpha, k, n - k + 1)) if k else 0.0
-    high = float(stats.beta.ppf(1 - alpha, k + 1, n - k)) if k < n else 1.0
-    return Interval(k / n, low, high, n)
+
+    def at(level: float) -> tuple[float, float]:
+        error = alpha * (level / ALPHA)
+        low = float(stats.beta.ppf(error, k, n - k + 1)) if k else 0.0
+        high = float(stats.beta.ppf(1 - error, k + 1, n - k)) if k < n else 1.0
+        return low, high
+
+    return Interval(k / n, *at(ALPHA), n, at)
 
 
 def wilcoxon_p(values: Float[np.ndarray, " sample"]) -> float:

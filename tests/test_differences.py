@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ivevidence import CellError, Decision
 from ivevidence.diff_page import diff_page
 from ivevidence.diff_text import diff_text
-from ivevidence.differences import _holm, compare
+from ivevidence.differences import compare
+from ivevidence.drifts import holm
 from ivevidence.settings import apart
 from ivevidence.terminal import width
 from tests.run_examples import a_run, light_cell, runs
@@ -112,14 +113,14 @@ def test_without_a_drift_one_is_rarely_found_in_pairs():
 
 
 def test_p_values_are_adjusted_step_by_step():
-    assert _holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert _holm([0.9, 0.8]) == [1.0, 1.0]
-    assert _holm([]) == []
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_adjusted_p_values_keep_their_order_and_are_no_smaller(p_values):
-    adjusted = _holm(p_values)
+    adjusted = holm(p_values)
     assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
     ordered = [adjusted[k] for k in np.argsort(p_values, kind="stable")]
     assert ordered == sorted(ordered)

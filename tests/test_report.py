@@ -27,6 +27,8 @@ from ivevidence.html import escape, tag
 from ivevidence.page import page
 from ivevidence.report import frame
 from ivevidence.report_matrix import anchors
+from ivevidence.row_text import cells_text, holds_text
+from ivevidence.rows import claim_rows
 from tests.evidence_examples import (
     CLAIMS,
     ERRORS,
@@ -91,8 +93,23 @@ def test_every_cell_is_linked_from_the_matrix_and_has_its_place(cells, source):
     ids = [attrs["id"] for attrs in report.all("details", class_="iv-cell")]
     links = [attrs["href"] for name, attrs in report.tags if name == "a"]
     assert links.pop(0) == "#" + report.all("h2", tabindex="-1")[0]["id"]
+    tables = [attrs["id"] for attrs in report.all("div", class_="iv-scroll") if "id" in attrs]
+    assert [links.pop(0) for _ in CLAIMS] == [f"#{name}" for name in tables]
     assert len(ids) == len(set(ids)) == len(cells)
     assert sorted(links) == sorted(f"#{name}" for name in ids)
+
+
+def test_the_report_opens_with_a_row_a_claim():
+    claims = [replace(CLAIMS[0], quantifier="all"), replace(CLAIMS[1], title="<b>two</b>")]
+    cells = [example_cell(claims[k], task=task) for k in (0, 1) for task in ("a", "b")]
+    report = Page(source := render(cells))
+    said = "|".join(report.texts)
+    for row in claim_rows(cells):
+        assert f"{row.title}|{row.name}|{holds_text(row)}|{cells_text(row)}" in said
+    assert "|in all cells|" in said
+    assert "|not stated in the claim's file|" in said
+    places = [source.index(f'class="{name}"') for name in ("iv-rows", "iv-tiles", "iv-matrix")]
+    assert places == sorted(places)
 
 
 def test_a_cell_shows_all_its_evidence():

@@ -11,6 +11,9 @@ from scipy import stats
 from ivmethods import bootstrap as bootstrap_module
 from ivmethods import statistics
 from ivmethods.bootstrap import bootstrap
+from ivmethods.bounded import bounded_ratio
+from ivmethods.clusters import clustered_ratio
+from ivmethods.conjunction import majority_share
 from ivmethods.interactions import interactions, lead, pair_results
 from ivmethods.statistics import (
     Interval,
@@ -306,3 +309,57 @@ def test_lead_chooses_on_one_half_and_measures_on_the_other():
     found = lead(effects, rivals, is_discovery=is_discovery)
     assert (found.best, found.rival, found.difference.estimate) == (1, 0, 2)
     assert found.p_value == 0.5**10
+
+
+SAMPLE = np.random.default_rng(4).normal(0.4, 0.3, 40).clip(-1, 1)
+MAKERS = {
+    "percentile": lambda alpha: bootstrap(mean, SAMPLE, smooth=False, seed=1, alpha=alpha),
+    "exact": lambda alpha: clopper_pearson(SAMPLE > 0.2, alpha=alpha),
+    "bounded": lambda alpha: bounded_ratio(SAMPLE, seed=1, alpha=alpha),
+    "clustered": lambda alpha: clustered_ratio(
+        SAMPLE, None, np.arange(len(SAMPLE)) // 3, alpha=alpha
+    ),
+    "majority of answers": lambda alpha: majority_share(
+        SAMPLE[:, None] > [0.0, 0.1, 0.2],
+        clusters=np.arange(len(SAMPLE)) // 3,
+        alpha=alpha,
+        alpha_high=alpha,
+    )[0],
+    "majority": lambda alpha: majority_share(
+        SAMPLE[:, None] > [0.0, 0.1, 0.2], alpha=alpha, alpha_high=alpha
+    )[0],
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_level_is_where_the_bound_crosses_the_threshold(maker, side):
+    make = MAKERS[maker]
+    at_5, at_1 = make(0.05), make(0.01)
+    threshold = (at_5.low + at_1.low) / 2 if side < 0 else (at_5.high + at_1.high) / 2
+    level = at_5.level(threshold)
+    assert 0.01 <= level <= 0.05
+    outside, inside = make(level * 1.001), make(level * 0.97)
+    assert outside.low > threshold or outside.high < threshold
+    assert inside.low <= threshold <= inside.high
+
+
+def test_a_level_scales_both_errors_of_a_rule_with_several_ways_to_be_refuted():
+    shared = bootstrap(mean, SAMPLE, smooth=False, seed=1, alpha_high=0.01)
+    alone = bootstrap(mean, SAMPLE, smooth=False, seed=1)
+    threshold = shared.high + 0.02
+    assert shared.level(threshold) == pytest.approx(5 * alone.level(threshold), rel=0.01)
+
+
+def test_no_level_where_the_threshold_is_inside_or_bounds_come_without_one():
+    interval = bootstrap(mean, SAMPLE, smooth=True, seed=1)
+    assert interval.level(interval.estimate) is None
+    assert Interval(0.5, 0.4, 0.6, 9).level(0.1) is None
+
+
+def test_no_level_is_below_what_the_resamples_can_show():
+    """BCa's tail stops at 1 / acceleration: alone it would show anything at any level."""
+    skewed = np.random.default_rng(0).exponential(size=12)
+    interval = bootstrap(mean, -skewed, smooth=True, seed=0, resamples=1_000)
+    assert interval.level(10.0) >= 1 / 1_001
+    assert bootstrap(mean, skewed, smooth=True, seed=0, resamples=1_000).level(-10.0) >= 1 / 1_001
