@@ -150,7 +150,7 @@ def _undecidable(
     per="family",
     metrics=("resemblance", "superadditivity", "separability"),
     asks={
-        "resemblance": ("behaviour", gates.stages(*COMPARED), *OF_SWEEPS),
+        "resemblance": ("behaviour", gates.stages(*COMPARED), *OF_SWEEPS, "runs"),
         "superadditivity": ("behaviour", gates.stages(), *OF_SWEEPS, "runs"),
         "separability": ("behaviour", gates.stages(), gates.rephrasings, "probes"),
     },

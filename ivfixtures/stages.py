@@ -72,6 +72,7 @@ def measure_in_turn(cell: Cell, smallest_headroom: float) -> None:
     for part in cell.parts:
         if part.incompetence() or part.saturation(smallest_headroom):
             return
+        part.gap("rr")  # not measured yet where anything is to be measured anyway
         part.specific("rr")
 
 
