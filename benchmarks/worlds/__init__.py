@@ -10,7 +10,12 @@ from jaxtyping import Bool
 
 from ivevidence import Decision
 
-RULES = ("superadditivity", "localization")  # names of this package's modules
+RULES = (
+    "superadditivity",
+    "localization",
+    "active_layers",
+    "head_sharing",
+)  # names of this package's modules
 SIZES = (20, 30, 50, 100, 200)
 # What a rule may say, by what is true: the largest rates of supported and of refuted.
 LIMITS = {
