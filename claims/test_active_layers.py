@@ -225,7 +225,7 @@ def test_active_layers(cell: Cell) -> None:
         bench.task.name: head_exhibits.measured_activity(tracing, at, seed=cell.seed)
         for bench, tracing, at in zip(benches, tracings, places, strict=True)
     }
-    activities = tuple(measured.values())
+    first, second = measured.values()
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text(chosen),
@@ -234,12 +234,12 @@ def test_active_layers(cell: Cell) -> None:
             head_exhibits.head_maps(measured, f"Head activity at T_inst, k = {tracings[0].k}"),
         ],
         tables=[
-            head_exhibits.layers_and_tuples(*activities, chosen, layers),
+            head_exhibits.layers_and_tuples(first, second, chosen, layers),
             exhibits.top_tuples(cell),
             head_exhibits.correlation_between_k(cell.bench, places[0]),
         ],
-        controls=[head_exhibits.strongest_heads(activities[0], "Heads against drawn paths")]
-        if activities[0]
+        controls=[head_exhibits.strongest_heads(first, "Heads against drawn paths")]
+        if first
         else [],
     )
 

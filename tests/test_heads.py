@@ -203,7 +203,7 @@ def test_active_is_above_a_tenth():
 
 
 def test_the_side_of_a_head_is_told_by_the_binomial_test_where_it_is_all_or_nothing():
-    n, counts = 60, np.array([0, 1, 3, 14, 20, 60])
+    n, counts = 60, np.array([0, 1, 3, 14, 20, 40])
     values = (np.arange(n)[:, None] < counts).astype(float)
     below, above = stats.binom.cdf(counts, n, 0.1), stats.binom.sf(counts - 1, n, 0.1)
     expected = np.where(counts > 0.1 * n, above, below)
