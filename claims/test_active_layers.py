@@ -1,6 +1,7 @@
 """Active layers (section 6.1): the layers of the top tuples have the more active heads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,18 +11,21 @@ from scipy import fft
 from ivevidence.records import Claim, Decision
 from ivfixtures import exhibits, gates, head_exhibits
 from ivfixtures.cells import Cell
-from ivfixtures.judging import criterion, judge
+from ivfixtures.judging import criterion, judge, no_headroom
 from ivfixtures.path_views import activity as head_shares
 from ivfixtures.traces import traced
 from ivmethods.bootstrap import bootstrap
+from ivmethods.bounded import bounded_ratio, wider
 from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.heads import with_paths
-from ivmethods.statistics import ALPHA, sign_flip_p
+from ivmethods.statistics import ALPHA, Interval, sign_flip_p
 from ivmethods.sweep import LayerTuple
 
 SMALLEST_HEADROOM = 0.10
 MOST_TUPLES = 10
 SMALLEST_DIFFERENCE = 0.05
+LEAST_LAYERS = 6
+LEAST_SAMPLES = 15
 
 CLAIM = Claim(
     name="active_layers",
@@ -33,20 +37,30 @@ CLAIM = Claim(
     "tuples that constitute instructional representations, presented in Section 5.",
     estimand="The mean activity of a layer's heads at T_inst, averaged over layers: weighted with "
     "the number of top tuples that the layer is in, minus weighted with the number of those that "
-    "it is not in. Layers that cannot matter when patched are left out.",
+    "it is not in. Of the activity itself, and of the activity minus that under the contrast "
+    "instruction at its own T_inst, for the same queries: what depth does to both is gone from "
+    "that. Layers that cannot matter when patched are left out.",
     rule=f"The picking part picks the at most {MOST_TUPLES} non-degenerate tuples of two or "
     f"three layers with the largest mean effect among those whose effect and specific effect close "
     f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. On the others the claim is "
-    f"supported if the difference is above {SMALLEST_DIFFERENCE} (bootstrap bound over samples, "
-    f"one-sided 5 %) and too large for chance among layers (one-sided 5 %, sign flips of the "
-    f"products of the two depth profiles' cosine components: a profile of the same smoothness, "
-    f"but unrelated). Refuted if the upper bound is short of {SMALLEST_DIFFERENCE} (one-sided "
-    f"5 %), inconclusive otherwise; also if all layers are in equally many tuples, and without "
-    f"headroom: mean rr gap over all samples below {SMALLEST_HEADROOM}.",
+    f"supported if both differences are above {SMALLEST_DIFFERENCE}: five of a hundred "
+    f"high-ranking paths more through a head of these layers than through one of the rest, and "
+    f"five more than under the contrast instruction (lower bounds, one-sided 5 %: the wider one of "
+    f"a bootstrap over samples and one for bounded quantities, Gaffke), and if the second is too "
+    f"large for chance among layers (one-sided 5 %, sign flips of the products of the two depth "
+    f"profiles' cosine components: a profile of the same smoothness, but unrelated). Refuted if "
+    f"the upper bound of the first is short of {SMALLEST_DIFFERENCE} (one-sided 5 %). Inconclusive "
+    f"otherwise: what the contrast has as well may be depth's doing. Inconclusive, too, if all "
+    f"layers are in equally many tuples, without headroom (mean rr gap over all samples below "
+    f"{SMALLEST_HEADROOM}), and with fewer than {LEAST_SAMPLES} samples that decide and have a "
+    f"high-ranking path under both instructions. Not applicable with fewer than {LEAST_LAYERS} "
+    f"layers that count, as chance cannot be excluded then, and without a contrast instruction.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "most tuples": MOST_TUPLES,
         "smallest difference": SMALLEST_DIFFERENCE,
+        "least layers": LEAST_LAYERS,
+        "least samples": LEAST_SAMPLES,
     },
     quantifier="all",  # "a particular model and task": any; "most" is of the tuples within a cell
 )
@@ -79,57 +93,85 @@ def discover(
 
 def decide(
     *,
-    activity: Float[np.ndarray, "sample layer head"],
+    own: Float[np.ndarray, "sample layer head"],
+    contrast: Float[np.ndarray, "sample layer head"],
     chosen: Sequence[LayerTuple],
     layers: Sequence[int],
+    rr_gap: Float[np.ndarray, " sample"],
     is_discovery: Bool[np.ndarray, " sample"],
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Decision:
     """The verdict on the tuples that `discover` chose, as CLAIM.rule says.
 
-    activity: head activity at T_inst of all samples; the picking part is dropped here, and so are
-    samples with NaN (no high-ranking path). layers: those that can matter when patched.
-    resamples: of the bootstrap and of the sign flips.
+    own, contrast: head activity at T_inst of all samples, under the task's instruction and under
+    its contrast's; the picking part is dropped here, and so are samples with NaN (no high-ranking
+    path) in either. layers: those that can matter when patched. rr_gap: rr(instructed) -
+    rr(target). resamples: of bounds and sign flips.
 
     Deviation: DESIGN asks for a permutation of the layers. Neighbouring layers are alike, in
     activity and in effect, and permuted ones are not: two unrelated profiles that both change
     slowly with depth would pass in up to half of all runs. Flipping the signs of a profile's cosine
     components keeps how smooth it is. It is the sign-flip test of the components' products, which
-    add up to the difference; with fewer than 6 layers it cannot reach 5 %.
+    add up to the difference; with fewer than 6 layers it cannot reach 5 %. Two profiles that change
+    with depth in the same way are not unrelated to it: so the contrast's activity is taken off.
     """
-    if not chosen:
-        return Decision(
-            "inconclusive",
-            "no tuple's effect and specific effect close a tenth of the gap",
-            (),
-            None,
+    if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
+        return no_room
+    if len(layers) < LEAST_LAYERS:
+        reason = (
+            f"{len(layers)} layers count, but should be at least {LEAST_LAYERS}: with fewer, "
+            "chance cannot be excluded, whatever the activities"
         )
-    weights = _weights(chosen, layers)
+        return Decision("not_applicable", reason, (), None)
+    if not chosen:
+        reason = "no tuple's effect and specific effect close a tenth of the gap"
+        return Decision("inconclusive", reason, (), None)
+    weights = weights_of(chosen, layers)
     if weights is None:
         reason = f"each of the {len(layers)} layers is in equally many of the {len(chosen)} tuples"
         return Decision("inconclusive", reason, (), None)
-    kept = ~is_discovery & with_paths(activity)
-    if not kept.any():
-        reason = "no sample that decides has a high-ranking path from T_inst"
+    kept = ~is_discovery & with_paths(own, contrast)
+    if (n := int(kept.sum())) < LEAST_SAMPLES:
+        reason = (
+            f"{n} samples that decide have a high-ranking path from T_inst under both "
+            f"instructions, but should be at least {LEAST_SAMPLES}"
+        )
         return Decision("inconclusive", reason, (), None)
-    profiles = activity[kept][:, list(layers)].mean(axis=2)
-    p = _unrelated_p(weights, profiles.mean(axis=0), flips=resamples, seed=seed)
-    difference = criterion(
+    profiles = own[kept][:, list(layers)].mean(axis=2)
+    beyond = profiles - contrast[kept][:, list(layers)].mean(axis=2)
+    p = _unrelated_p(weights, beyond.mean(axis=0), flips=resamples, seed=seed)
+    reach = float(weights[weights > 0].sum())
+    bounds = f"{len(layers)} layers, {len(chosen)} tuples (bounds: one-sided 5 %)"
+
+    def difference(values: Float[np.ndarray, "sample layer"], largest: float) -> Interval:
+        each, how = values @ weights, {"seed": seed, "resamples": resamples}
+        bounded = bounded_ratio(each, lowest=-largest, highest=largest, seed=seed, draws=resamples)
+        return wider(bootstrap(_mean, each, smooth=True, **how), bounded)
+
+    raw = criterion(
         "mean activity, layers of the top tuples - rest",
-        f"weighted with the tuples each of {len(layers)} layers is in, of {len(chosen)}; p: sign "
-        "flips of cosine components (bounds: one-sided 5 %)",
-        bootstrap(_mean, profiles @ weights, smooth=True, resamples=resamples, seed=seed),
+        f"weighted with the tuples that each layer is in; {bounds}",
+        difference(profiles, reach),
+        SMALLEST_DIFFERENCE,
+    )
+    specific = criterion(
+        "the same, activity minus that under the contrast instruction",
+        f"p: sign flips of cosine components; {bounds}",
+        difference(beyond, 2 * reach),
         SMALLEST_DIFFERENCE,
         p_value=p,
     )
-    decision = judge([difference], samples=len(activity))
+    decision = judge([raw, specific], samples=len(own))
+    if decision.verdict == "refuted" and raw.outcome != "short":
+        reason = f"no more than depth may explain: {decision.reason}"
+        return replace(decision, verdict="inconclusive", reason=reason)
     if decision.verdict == "inconclusive" and p >= ALPHA:
         reason = (
-            f"{difference.name} {difference.estimate:.3g}, but p = {p:.3g}: may be chance among "
+            f"{specific.name} {specific.estimate:.3g}, but p = {p:.3g}: may be chance among "
             f"{len(layers)} layers, and more samples would not tell"
         )
-        return Decision("inconclusive", reason, (difference,), None)
+        return replace(decision, reason=reason, samples_to_decide=None)
     return decision
 
 
@@ -140,17 +182,20 @@ def decide(
         "behaviour",
         gates.competence,
         gates.linear_form,
+        gates.contrast,
         "runs",
         gates.headroom(SMALLEST_HEADROOM),
         gates.order(2),
         "sweeps",
         "paths",
+        "contrast paths",
     ),
 )
 def test_active_layers(cell: Cell) -> None:
     """The layers of the top tuples are more active than the rest."""
     cell.require_competence()
     cell.require_linear_form()
+    cell.require_contrast()
     cell.require_headroom(SMALLEST_HEADROOM)
     cell.require_order(2)
     degenerate = cell.sweep.degenerate.numpy()
@@ -162,39 +207,45 @@ def test_active_layers(cell: Cell) -> None:
         is_discovery=cell.is_discovery,
         degenerate=degenerate,
     )
-    tracing = traced(cell.bench, cell.bench.options.path_k[0])
-    t_inst = cell.bench.samples()[0].t_inst
-    shares = head_shares(tracing, t_inst)
+    benches = (cell.bench, cell.contrast)
+    tracings = [traced(bench, bench.options.path_k[0]) for bench in benches]
+    places = [bench.samples()[0].t_inst for bench in benches]
+    own, contrast = (head_shares(*each) for each in zip(tracings, places, strict=True))
     inert = cell.of_order(1, degenerate)
     layers = [t[0] for t, idle in zip(cell.tuples_of_order(1), inert, strict=True) if not idle]
     decision = decide(
-        activity=shares,
+        own=own,
+        contrast=contrast,
         chosen=chosen,
         layers=layers,
+        rr_gap=cell.gap("rr"),
         is_discovery=cell.is_discovery,
         seed=cell.seed,
     )
-    found = head_exhibits.measured_activity(tracing, t_inst, seed=cell.seed)
-    title = f"Head activity at T_inst, k = {tracing.k}"
+    measured = {
+        bench.task.name: head_exhibits.measured_activity(tracing, at, seed=cell.seed)
+        for bench, tracing, at in zip(benches, tracings, places, strict=True)
+    }
+    first, second = measured.values()
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text(chosen),
         figures=[
             *exhibits.effect_maps(cell, chosen),
-            head_exhibits.head_maps({cell.bench.task.name: found}, title),
+            head_exhibits.head_maps(measured, f"Head activity at T_inst, k = {tracings[0].k}"),
         ],
         tables=[
-            head_exhibits.layers_and_tuples(found, chosen, layers),
+            head_exhibits.layers_and_tuples(first, second, chosen, layers),
             exhibits.top_tuples(cell),
-            head_exhibits.correlation_between_k(cell.bench, t_inst),
+            head_exhibits.correlation_between_k(cell.bench, places[0]),
         ],
-        controls=[head_exhibits.strongest_heads(found, "Heads against drawn paths")]
-        if found
+        controls=[head_exhibits.strongest_heads(first, "Heads against drawn paths")]
+        if first
         else [],
     )
 
 
-def _weights(
+def weights_of(
     chosen: Sequence[LayerTuple], layers: Sequence[int]
 ) -> Float[np.ndarray, " layer"] | None:
     """What each layer's activity counts in the estimand, 0 in sum; None if all layers are alike."""

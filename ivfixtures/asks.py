@@ -174,6 +174,13 @@ def _paths(of: Asked) -> Iterator[Want]:
         yield from _paths_of(of, k, "equation")
 
 
+def _contrast_paths(of: Asked) -> Iterator[Want]:
+    """Of the contrast task, with the first k, where there is one."""
+    if of.bench.task.contrast:
+        contrast = of.sibling(of.options.tasks[of.bench.task.contrast])
+        yield from _paths_of(contrast, of.options.path_k[0], "equation")
+
+
 def _released_paths(of: Asked) -> Iterator[Want]:
     heads = of.config.num_attention_heads
     if getattr(of.config, "num_key_value_heads", heads) == heads:
@@ -212,6 +219,7 @@ ASKS: Mapping[str, Callable[[Asked], Iterator[Want]]] = {
     "controls": _controls,
     "all layers": _all_layers,
     "paths": _paths,
+    "contrast paths": _contrast_paths,
     "released paths": _released_paths,
     "probes": _probes,
     "random-weight probes": _random_probes,

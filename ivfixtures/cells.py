@@ -62,6 +62,16 @@ class Cell:
         """The cell with the measurements of another bench."""
         return Cell(self.claim, self.subject, [bench], self.nodeid, self.hearing)
 
+    @cached_property
+    def contrast(self) -> Bench:
+        """The bench of the contrast task: the same checkpoint and queries; see require_contrast.
+
+        What is measured there is part of the cell's evidence.
+        """
+        own = self.bench
+        task = own.options.tasks[str(own.task.contrast)]
+        return Bench(own.checkpoint, task, own.options, own.store, own.progress)
+
     @property
     def seed(self) -> int:
         """Seed of resampling."""
@@ -191,6 +201,12 @@ class Cell:
             reason = f"tuples of {order} layers were not patched: add {order} to --orders"
             self.conclude(Decision("not_applicable", reason))
 
+    def require_contrast(self) -> None:
+        """Conclude `not_applicable` where the task has no contrast instruction."""
+        if self.bench.task.contrast is None:
+            reason = f"{self.bench.task.name} has no contrast instruction to compare with"
+            self.conclude(Decision("not_applicable", reason))
+
     def require_linear_form(self) -> None:
         """Conclude `not_applicable` where the block layout has no locally-linear maps."""
         try:
@@ -249,8 +265,10 @@ class Cell:
 
     def _made(self) -> dict[str, Measurement]:
         """The measurements that were asked for, by role."""
-        parts = self._named_parts()
-        return {of + r: one for of, part in parts for r, one in part.bench.asked_for.items()}
+        named = [(of, part.bench) for of, part in self._named_parts()]
+        if "contrast" in vars(self):
+            named.append(("contrast: ", self.contrast))
+        return {of + role: one for of, bench in named for role, one in bench.asked_for.items()}
 
     def _named_parts(self) -> list[tuple[str, "Cell"]]:
         """The parts, each with what to put before what is its own; nothing if there is one."""

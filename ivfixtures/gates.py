@@ -31,6 +31,11 @@ def linear_form(cell: Cell) -> bool:
     return all(map(_has_layout, cell.benches))
 
 
+def contrast(cell: Cell) -> bool:
+    """As `Cell.require_contrast`."""
+    return cell.bench.task.contrast is not None
+
+
 def rephrasings(cell: Cell) -> bool:
     """Whether the task can be probed."""
     return probing.lacking(cell.bench) is None

@@ -124,15 +124,21 @@ def places(own: Bench, contrast: Bench) -> dict[str, tuple[int, int]]:
 
 
 def layers_and_tuples(
-    found: HeadActivity | None, chosen: Sequence[LayerTuple], layers: Sequence[int]
+    own: HeadActivity | None,
+    contrast: HeadActivity | None,
+    chosen: Sequence[LayerTuple],
+    layers: Sequence[int],
 ) -> Table:
     """Activity of every layer beside the number of top tuples that it is in."""
     rows: list[tuple[Entry, ...]] = []
     for layer in layers:
-        heads = None if found is None else found.mean[layer]
-        many, mean = (None, None) if heads is None else (int(active(heads).sum()), heads.mean())
-        rows.append((layer, sum(layer in t for t in chosen), _number(mean), many))
-    columns = ("layer", "in top tuples", "mean activity of its heads", "active heads")
+        means = [None if each is None else each.mean[layer].mean() for each in (own, contrast)]
+        many = None if own is None else int(active(own.mean[layer]).sum())
+        rows.append((layer, sum(layer in t for t in chosen), *map(_number, means), many))
+    columns = (
+        *("layer", "in top tuples", "mean activity of its heads", "under the contrast"),
+        "active heads",
+    )
     caption = f"Active: mean activity above {ACTIVE}. Activity over all samples."
     title = f"Layers and the {len(chosen)} top tuples of the picking part"
     return Table(title, columns, tuple(rows), caption)

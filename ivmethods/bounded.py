@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float
+from scipy import special
 
 from ivmethods.statistics import ALPHA, Interval, finite
 
@@ -58,6 +59,35 @@ def bounded_ratio(
         return _quantile(upright, errors[0]), -_quantile(upside_down, errors[1])
 
     return Interval(estimate, *at(ALPHA), len(above), at)
+
+
+def below_zero_p(
+    values: Float[np.ndarray, "sample column"], worst: Float[np.ndarray, " column"]
+) -> Float[np.ndarray, " column"]:
+    """One-sided p-value per column of a mean below 0, for any distribution up to `worst` (above 0).
+
+    It is the share of Gaffke's weighted means, with one more sample at `worst`, that are not below
+    0: for values of yes and no the exact binomial test. Small p-values, as many columns at once ask
+    for, would take too many draws, so the tail of that sum of exponential variables comes from its
+    saddlepoint (within 4 % of the p-value, and nearly always above it). 1 unless the mean with the
+    one more sample is below 0.
+
+    Raises: ValueError on NaN or on no samples.
+    Source: `bounded_ratio` (the bound); Lugannani & Rice 1980, Adv. Appl. Prob. 12:475 (the tail).
+    """
+    y = np.concatenate([finite(values, "values", "below_zero_p"), worst[None]])
+    low, high = np.zeros_like(worst), 1 / y.max(axis=0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_left = (y / (1 - middle * y)).sum(axis=0) < 0
+        low, high = np.where(is_left, middle, low), np.where(is_left, high, middle)
+    depth = np.log1p(-low * y).sum(axis=0)
+    is_tail = depth > 1e-6
+    root = np.sqrt(2 * np.where(is_tail, depth, 1.0))
+    slope = low * np.sqrt(((y / (1 - low * y)) ** 2).sum(axis=0))
+    normal = np.exp(-(root**2) / 2) / math.sqrt(2 * math.pi)
+    tail = special.ndtr(-root) + normal * (1 / np.where(is_tail, slope, 1.0) - 1 / root)
+    return np.where(is_tail, tail, 1.0)
 
 
 def wider(first: Interval, second: Interval) -> Interval:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy import special
 
-from ivmethods.heads import BYTES_AT_ONCE, active, active_p, first_fifth, last_third, with_paths
-from ivmethods.statistics import ALPHA, Interval, holm
+from ivmethods.heads import BYTES_AT_ONCE, active, first_fifth, last_third, side_p, with_paths
+from ivmethods.statistics import ALPHA, Interval
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Sharing:
     jaccard, corrected: (first fifth, last third), plain and chance-corrected; NaN where undefined.
     difference: chance-corrected, first fifth minus last third. Its bounds are the smallest and the
     largest value over all sets of active heads that the samples allow.
-    undecided: how many activities of these heads (two a head, one a task) cannot be told from 0.1.
+    undecided: how many of the `activities_compared` cannot be told from 0.1.
     """
 
     jaccard: tuple[float, float]
@@ -58,10 +58,13 @@ def sharing(
 
     own, contrast: activities as in `head_activity`; a sample with NaN is dropped from both.
 
-    Each activity is called above or not above 0.1 where the samples tell so (Holm-adjusted over the
-    heads of both groups and tasks), and is left open elsewhere. All calls are right with 95 %
-    confidence; then the difference of the true sets is one of those that the open ones can make,
-    and these bounds hold without resampling. They are infinite where an undefined one is possible.
+    Each activity is called above or not above 0.1 where the samples tell so (`side_p`, 5 % divided
+    by the number of activities, those of the heads of both groups in both tasks), and is left open
+    elsewhere. All calls are right with 95 % confidence, whatever the activities' distribution and
+    dependence; then the difference of the true sets is one of those that the open ones can make,
+    and these bounds hold without resampling. They are infinite where an undefined one is possible,
+    as it is below `samples_to_tell_idle` of that number: then no head can be told to be idle, and
+    all may be active.
 
     Raises: ValueError with fewer than two samples.
     Source: section 6.1 and appendix F.2.
@@ -81,7 +84,7 @@ def sharing(
     size = len(first_fifth(layers)) * heads
     values = np.stack([a[kept][:, groups].reshape(n, -1) for a in (own, contrast)], axis=1)
     calls = active(values.mean(axis=0))
-    known = holm(active_p(values.reshape(n, -1))).reshape(calls.shape) < ALPHA
+    known = side_p(values.reshape(n, -1)).reshape(calls.shape) < ALPHA / calls.size
     early, late = np.s_[:, :size], np.s_[:, size:]
     corrected = [float(chance_corrected_jaccard(*calls[group])) for group in (early, late)]
     (low, high), (low_late, high_late) = (_bounds(calls[g], known[g]) for g in (early, late))
@@ -91,6 +94,15 @@ def sharing(
         difference=Interval(corrected[0] - corrected[1], low - high_late, high - low_late, n),
         undecided=int((~known).sum()),
     )
+
+
+def activities_compared(shape: tuple[int, int]) -> int:
+    """How many activities the similarities are made of: of the heads of both groups, in both tasks.
+
+    shape: number of layers, and of heads in each.
+    """
+    layers, heads = shape
+    return 2 * heads * (len(first_fifth(layers)) + len(last_third(layers)))
 
 
 def _bounds(

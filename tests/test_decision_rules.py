@@ -25,7 +25,7 @@ RUNS = 500
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
 QUICK_RUNS = 40
-QUICK_SIZES = {"linear_separability": 200}  # others: 50
+QUICK_SIZES = {"linear_separability": 200, "head_sharing": 100}  # others: 50
 POWER = 0.9  # at 200 samples, where a world is one of power
 
 ALL = [(rule, world) for rule in worlds.RULES for world in worlds.worlds(rule)]

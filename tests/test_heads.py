@@ -11,10 +11,11 @@ from scipy import stats
 from ivmethods import heads, sharing
 from ivmethods.heads import (
     active,
-    active_p,
     first_fifth,
     head_activity,
     last_third,
+    samples_to_tell_idle,
+    side_p,
     spearman,
     with_paths,
 )
@@ -201,26 +202,19 @@ def test_active_is_above_a_tenth():
     np.testing.assert_array_equal(active(np.array([[0.1, 0.11]])), [[False, True]])
 
 
-@given(st.integers(2, 60), st.integers(0, 60))
-def test_active_p_of_all_or_nothing_is_the_binomial_test(n, count):
-    count = min(count, n)
-    values = np.column_stack([np.arange(n) < count, np.arange(n) < n // 2]).astype(float)
-    tails = stats.binom.sf(count - 1, n, 0.1), stats.binom.cdf(count, n, 0.1)
-    # A sample's variance is n / (n - 1) times what the coin would have; trials are never below n.
-    assert active_p(values)[0] == pytest.approx(min(1, 2 * min(tails)))
+def test_the_side_of_a_head_is_told_by_the_binomial_test_where_it_is_all_or_nothing():
+    n, counts = 60, np.array([0, 1, 3, 14, 20, 40])
+    values = (np.arange(n)[:, None] < counts).astype(float)
+    below, above = stats.binom.cdf(counts, n, 0.1), stats.binom.sf(counts - 1, n, 0.1)
+    expected = np.where(counts > 0.1 * n, above, below)
+    np.testing.assert_allclose(side_p(values), expected, rtol=0.04)
+    assert side_p(np.full((n, 1), 0.1)) == 1
 
 
-def test_active_p_is_small_where_activity_can_be_told_from_a_tenth():
-    generator = np.random.default_rng(0)
-    values = generator.beta([[0.1, 0.5, 2.0]], [[9.9, 4.5, 2.0]], size=(50, 3))
-    p = active_p(values)
-    assert max(p[0], p[2]) < 1e-4 < 0.05 < p[1]
-    steady = values.mean(axis=0) + (values - values.mean(axis=0)) / 2
-    assert active_p(steady)[0] < p[0]
-    constant = np.tile([0.0, 0.3, 1.0], (50, 1))
-    assert np.all(active_p(constant) < 0.02)
-    still = active_p(np.column_stack([values[:, 2], np.full(50, 0.3)]))
-    assert 0 < still[1] < active_p(constant)[1]
+@pytest.mark.parametrize("tests", [1, 24, 288, 1088])
+def test_an_idle_head_is_told_with_as_many_samples_as_that_takes(tests):
+    least = samples_to_tell_idle(tests)
+    assert side_p(np.zeros((least, 1)))[0] < 0.05 / tests < 0.9 ** (least - 2)
 
 
 @pytest.mark.parametrize(

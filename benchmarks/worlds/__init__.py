@@ -19,6 +19,8 @@ RULES = (  # names of this package's modules
     "stages",
     "linear_separability",
     "tinst_path_dominance",
+    "head_sharing",
+    "active_layers",
     "drifts",
 )
 SIZES = (20, 30, 50, 100, 200)
