@@ -52,6 +52,7 @@ class Handset:
         for name, width in spaces.items():
             self._slices[name] = slice(self.width, self.width + width)
             self.width += width
+        self.width += -self.width % heads  # transformers wants a multiple
         config = LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.width,
