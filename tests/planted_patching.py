@@ -1,6 +1,6 @@
 """Planted subjects patched by plain hooks: what their constructions are checked by."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
@@ -42,21 +42,16 @@ class Patched:
         with self._hooked(written or {}):
             return self._logits(self.filler)
 
-    def residuals(self, text: Int[Tensor, "row pos"], position: int) -> Sequence[Tensor]:
-        """The residual stream of a text at a position, after every layer."""
+    def residuals(self, text: Int[Tensor, "row pos"]) -> Float[Tensor, "layer pos d_model"]:
+        """The residual stream of a text after every layer."""
         kept: list[Tensor] = []
-        hook = lambda _module, _args, output: kept.append(output[0, position].clone())  # noqa: E731
+        hook = lambda _module, _args, output: kept.append(output[0].clone())  # noqa: E731
         handles = [layer.register_forward_hook(hook) for layer in self.model.model.layers]
         with torch.no_grad():
             self.model(text, use_cache=False)
         for handle in handles:
             handle.remove()
-        return kept
-
-    def restored(self, text: Int[Tensor, "row pos"], position: int, layer: int) -> float:
-        """The share of rows whose answer comes first with one residual of a text written."""
-        vector = self.residuals(text, position)[layer]
-        return self.share(self.target({layer: vector}))
+        return torch.stack(kept)
 
     def share(self, logits: Float[Tensor, "row vocab"]) -> float:
         """The share of rows whose answer comes first."""
@@ -72,9 +67,8 @@ class Patched:
 
     def _logits(self, before: Int[Tensor, "row pos"]) -> Float[Tensor, "row vocab"]:
         with torch.no_grad():
-            return self.model(torch.cat([before, self.queries], dim=1), use_cache=False).logits[
-                :, -1
-            ]
+            ids = torch.cat([before, self.queries], dim=1)
+            return self.model(ids, use_cache=False).logits[:, -1]
 
     @contextmanager
     def _hooked(self, written: Mapping[int, Tensor]) -> Iterator[None]:

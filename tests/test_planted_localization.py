@@ -27,12 +27,17 @@ def test_answers_are_restored_from_where_the_card_says(name):
     positions, contrast = RESTORING[name]
     assert subject.share(subject.instructed()) == 1
     assert subject.share(subject.target()) == 0
+    own, other = map(subject.residuals, (subject.instruction, subject.contrast))
+
+    def restored(layer, vector):
+        return subject.share(subject.target({layer: vector}))
+
     for layer in range(LAYERS):
         is_read = layer < READ_IN
-        for position in range(-subject.instruction.shape[1], 0):
-            restored = subject.restored(subject.instruction, position, layer)
-            assert restored == (is_read and position in positions), (layer, position)
-        assert subject.restored(subject.contrast, -1, layer) == (is_read and contrast)
+        for position in range(-own.shape[1], 0):
+            expected = is_read and position in positions
+            assert restored(layer, own[layer, position]) == expected, (layer, position)
+        assert restored(layer, other[layer, -1]) == (is_read and contrast)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def test_weights_are_what_the_formula_makes(name, tmp_path):
 def test_logits_are_moved_as_the_card_says(name):
     subject = patched(name)
     assert subject.share(subject.instructed()) == 1
-    own = subject.residuals(subject.instruction, -1)
+    own = subject.residuals(subject.instruction)[:, -1]
     unpatched = subject.logit(subject.target())
     whole = subject.logit(subject.instructed()) - unpatched
     sides = {side: [] for side in (0, 1)}
@@ -62,7 +62,7 @@ def test_logits_are_moved_as_the_card_says(name):
 )
 def test_reciprocal_ranks_are_moved_as_the_card_says(name, early, middle, together):
     subject = patched(name)
-    own = subject.residuals(subject.instruction, -1)
+    own = subject.residuals(subject.instruction)[:, -1]
     for layers, expected in (((1,), early), ((3,), middle), ((1, 3), together), ((), 0)):
         rank = subject.reciprocal_rank(subject.target({i: own[i] for i in layers}))
         torch.testing.assert_close(rank, torch.full_like(rank, expected), atol=0.01, rtol=0)
@@ -70,7 +70,7 @@ def test_reciprocal_ranks_are_moved_as_the_card_says(name, early, middle, togeth
 
 def test_the_contrast_restores_no_answer():
     subject = patched("planted-superadditivity-and")
-    other = subject.residuals(subject.contrast, -1)
+    other = subject.residuals(subject.contrast)[:, -1]
     assert subject.share(subject.target(dict(enumerate(other)))) == 0
 
 

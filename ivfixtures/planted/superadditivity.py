@@ -23,14 +23,17 @@ _STEEP = 32.0  # input of an open gate: closed ones leak less than rounding
 _HALF_ALONE, _RIVALS, _LEAD = 0.4, 4, 1.0
 _HIGHEST = 2.5
 
-_SHARED = f"""T_inst's residual holds a task's two halves at different layers. The last word of an
-instruction (`color.`, `'no'.`) holds the first half, after layers 0 and 1. Layer {READ_FIRST} takes it
-away and fetches the second half from an earlier word (`typical`, `fly.`); T_inst holds it from then on.
-A target run has no such word, so the second half does not follow from a first one that is patched in.
-`{LAST}` reads T_inst twice: the first half, a, in layer {READ_FIRST} and the second, b, in layer
-{READ_SECOND}, each 1 for the task that is asked for and 0 for the other. What it makes of them, told,
-multiplies the answer's logit. So early layers (0, 1) give a, middle ones (2, 3, 4) give b, and layer 5
-gives nothing."""
+_SHARED = f"""
+T_inst's residual holds a task's two halves at different layers. The last word of an instruction
+(`color.`, `'no'.`) holds the first half, after layers 0 and 1. Layer {READ_FIRST} takes it away
+and fetches the second half from an earlier word (`typical`, `fly.`); T_inst holds it from then
+on. A target run has no such word, so the second half does not follow from a first one that is
+patched in. `{LAST}` reads T_inst twice: the first half, a, in layer {READ_FIRST} and the
+second, b, in layer {READ_SECOND}, each 1 for the task that is asked for and 0 for the other.
+What it makes of them, told, multiplies the answer's logit. So early layers (0, 1) give a,
+middle ones (2, 3, 4) give b, and layer 5 gives nothing.
+
+"""
 
 
 def both() -> Made:
@@ -47,7 +50,7 @@ together, and neither of them moves it alone: superadditivity **holds**. Other p
 
 
 def most_pairs() -> Made:
-    """As `both`, but a half alone is worth something, so that pairs on one side are sub-additive."""
+    """As `both`, but a half alone is worth something: pairs on one side are sub-additive."""
     model = _halved()
     for half in ("first", "second"):
         _tell(model, half, _HALF_ALONE)
@@ -58,30 +61,30 @@ def most_pairs() -> Made:
         model,
         f"""    told = {_HALF_ALONE} a + {_HALF_ALONE} b + {1 - 2 * _HALF_ALONE:.1f} (a AND b)
 
-A half alone lifts the answer above all words but {_RIVALS}, and both above these. The 6 pairs of an
-early and a middle layer do more than the sum of each, and they are the strongest; pairs of two early,
-of two middle layers or with layer 5 do as much as one half alone, so that they are sub-additive or add
-up. Of the ten strongest pairs 6 are superadditive, on every query: superadditivity **holds** for most.""",
+A half alone lifts the answer above all words but {_RIVALS}, and both above these. The 6 pairs
+of an early and a middle layer do more than the sum of each, and they are the strongest; pairs
+of two early, of two middle layers or with layer 5 do as much as one half alone, so that they
+are sub-additive or add up. Of the ten strongest pairs 6 are superadditive, on every query:
+superadditivity **holds** for most.""",
     )
 
 
 def halves_of_queries() -> Made:
     """Half of the queries take the first half, the others the second one."""
     model = _halved()
-    sides = {answer: cycle((0, 1)) for answer, _ in answers()}
+    sides = {answer: cycle(model.basis("side")) for answer, _ in answers()}
     for item in tables()[0].items:
-        side = model.vector("side", at=next(sides[item.answers[0]]))
-        model.embed(query_word(tables()[0], item.query), side)
+        model.embed(query_word(tables()[0], item.query), next(sides[item.answers[0]]))
     model.look(0, 1, query=model.at_last, key=model.vector("is", at=0))
     model.move(0, 1, reads=model.basis("side"), writes=model.basis("seen_side"))
-    for side, half in enumerate(("first", "second")):
-        _tell(model, half, 1.0, gate=2 * model.vector("seen_side", at=side) - model.bias(1.0))
+    for half, seen in zip(("first", "second"), model.basis("seen_side"), strict=True):
+        _tell(model, half, 1.0, gate=2 * seen - model.bias(1.0))
     return _made(
         model,
         """    told = a for every other animal of a color, b for the rest
 
-On average an early layer restores half of the answers, a middle one the other half, and both together
-all of them. On every single query the effects add up: superadditivity **fails**.""",
+On average an early layer restores half of the answers, a middle one the other half, and both
+together all of them. On every single query the effects add up: superadditivity **fails**.""",
     )
 
 
@@ -97,10 +100,10 @@ def equal_logits() -> Made:
         model,
         """    told = (a + b) / 2
 
-An early layer adds as much to the answer's logit alone as beside a middle one. The logits of other
-words lie all the way up to it, and 1/rank is convex: with one half the answer passes a part of them,
-which hardly moves the reciprocal rank, and with both it passes all. The effects interact in reciprocal
-rank, and add up in logits: superadditivity **fails**.""",
+An early layer adds as much to the answer's logit alone as beside a middle one. The logits of
+other words lie all the way up to it, and 1/rank is convex: with one half the answer passes a
+part of them, which hardly moves the reciprocal rank, and with both it passes all. The effects
+interact in reciprocal rank, and add up in logits: superadditivity **fails**.""",
     )
 
 
@@ -112,8 +115,8 @@ def alone() -> Made:
         model,
         """    told = a
 
-Each early layer restores the whole answer by itself, and nothing is left for a second one to add:
-superadditivity **fails**; the rule is to say that it is not applicable.""",
+Each early layer restores the whole answer by itself, and nothing is left for a second one to
+add: superadditivity **fails**; the rule is to say that it is not applicable.""",
     )
 
 
@@ -162,7 +165,7 @@ def _others(model: Animals) -> list[str]:
 
 
 def _made(model: Animals, text: str) -> Made:
-    return Made(model.model, model.tokenizer, f"{_SHARED}\n\n{text}")
+    return Made(model.model, model.tokenizer, _SHARED + text)
 
 
 SUBJECTS: Mapping[str, Callable[[], Made]] = {
