@@ -7,11 +7,15 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import dominance
+from ivfixtures.planted import active, dominance, sharing
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
-SUBJECTS: Mapping[str, Callable[[], Made]] = {**dominance.SUBJECTS}
+SUBJECTS: Mapping[str, Callable[[], Made]] = {
+    **dominance.SUBJECTS,
+    **sharing.SUBJECTS,
+    **active.SUBJECTS,
+}
 
 
 def main() -> None:
