@@ -7,14 +7,16 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import dominance, localization, superadditivity
+from ivfixtures.planted import active, dominance, localization, sharing, superadditivity
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUBJECTS: Mapping[str, Callable[[], Made]] = {
-    **dominance.SUBJECTS,
     **localization.SUBJECTS,
     **superadditivity.SUBJECTS,
+    **dominance.SUBJECTS,
+    **sharing.SUBJECTS,
+    **active.SUBJECTS,
 }
 
 
