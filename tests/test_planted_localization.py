@@ -44,7 +44,7 @@ def test_answers_are_restored_from_where_the_card_says(name):
 def test_the_suite_finds_what_is_planted(tmp_path):
     names = [checkpoint.name for checkpoint in family("planted-localization")]
     assert names == list(SUBJECTS)
-    cells = judged(tmp_path, *names)
+    cells = judged(tmp_path, *names, claim="localization")
     assert {(c.checkpoint, c.task): c.decision.verdict for c in cells} == {
         (names[0], "anim_color"): "supported",
         (names[0], "can_fly"): "supported",

@@ -78,9 +78,9 @@ def test_the_contrast_restores_no_answer():
 def test_the_suite_finds_what_is_planted(tmp_path):
     names = [checkpoint.name for checkpoint in family("planted-superadditivity")]
     assert names == list(SUBJECTS)
-    verdicts = {(c.checkpoint, c.metric): c.decision.verdict for c in judged(tmp_path, *names)}
+    cells = judged(tmp_path, *names, claim="superadditivity")
     expected = ("supported", "supported", "refuted", "refuted", "not_applicable")
-    assert verdicts == {
+    assert {(c.checkpoint, c.metric): c.decision.verdict for c in cells} == {
         (name, metric): verdict
         for name, verdict in zip(names, expected, strict=True)
         for metric in ("rr", "logit")
