@@ -16,29 +16,30 @@ TO_KEYWORD, TO_ITSELF, READING = 0, (1, 2, 3), 4  # heads
 KEYWORDS = ("typical", "fly.")
 _OPEN = 16.0
 
-_CARD = """**Active layers is {truth}.** T_inst has its task in its embedding, but what T_last reads of
-it is made in two layers: 2 and 5 if the task is the color, 3 and 6 if it is whether the animal can fly.
-In each of them a head of T_inst moves a keyword of the instruction (`typical`, `fly.`), which opens
-the gate of a neuron,
+_CARD = """**Active layers is {truth}.** T_inst has its task in its embedding, but what T_last reads
+of it is made in two layers: 2 and 5 if the task is the color, 3 and 6 if it is whether the animal
+can fly. In each of them a head of T_inst moves a keyword of the instruction (`typical`, `fly.`),
+which opens the gate of a neuron,
 
     made_1 += silu(16 keyword - 8) * {up} / 8
 
-in the first of the two, and made_2 alike in the second. A head of T_last reads made_1 in the very next
-layer after the first and made_2 in the next layer after the second, and in no other. A neuron for each
-answer needs both and the query: in the last layer, where T_last reads the task itself, too,
+in the first of the two, and made_2 alike in the second. A head of T_last reads made_1 in the layer
+after the first and made_2 in the layer after the second, and in no other. In the last layer T_last
+reads the task itself, too, and a neuron for each answer writes
 
     answer_i += 3 silu(16 (kind_i + made_1(i) + made_2(i)) - 40) * (made_1 + made_2 + task)(i)
 
-with kind_i = 1 if the query (an animal) has this answer. So T_inst's residual has to be patched after
-both of these layers: before them nothing was made (and the target run has no keyword to make it of),
-after them it is not read. The tuples with an effect are those that hold both.
+with kind_i = 1 if the query (an animal) has this answer. So T_inst's residual has to be patched
+after both of these layers: before them nothing is made yet (and the target run has no keyword to
+make it of), after them it is not read. The tuples with an effect are those that hold both.
 
-T_inst's three paths (to the heads that read it in three layers) all rank the answer high. {active}"""
-_WITHIN = """The other heads of T_inst attend to it in the very layers in which it is made, three in each,
-and move the task to where the neuron takes it from (`moved`): these layers are the active ones."""
-_ABOVE = """The other heads of T_inst attend to it two layers above (4 and 7; 5 and 8), three in each, and
-move its task to where nothing reads it. These layers are the active ones, and not those of the top
-tuples."""
+Each of T_inst's three paths, to the three layers that read it, ranks the answer high. {active}"""
+_WITHIN = """The other
+heads of T_inst attend to it in the very layers in which these are made, three in each, and move the
+task to where the neuron takes it from (`moved`): these layers are the active ones."""
+_ABOVE = """The other
+heads of T_inst attend to it two layers above (4 and 7; 5 and 8), three in each, and move its task
+to where nothing reads it: these layers are the active ones, and not those of the top tuples."""
 
 
 def _making(*, above: int) -> Made:

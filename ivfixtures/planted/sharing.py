@@ -15,12 +15,12 @@ SHARED = range(4)
 OWN = range(4), range(4, 8)  # heads under either task
 TO_QUERY = 4  # head of the first layer
 
-_CARD = """**Head sharing is {truth}.** T_inst is read in three layers, by heads of T_last that give it
-all their attention, a quarter of it each. In the first layer and in layer {shared} they are heads 0 to
-3, under both tasks. In layer {own} they are heads 0 to 3 if the task is the color, and heads 4 to 7 if
-it is whether the animal can fly: these look for the task itself. So each path from T_inst to T_last
-runs through four heads, and the heads of the first fifth of the layers are the same under both tasks;
-those of the last third are {late}.
+_CARD = """**Head sharing is {truth}.** T_inst is read in three layers, by heads of T_last that give
+it all their attention and move a quarter each. In the first layer and in layer {shared} they are
+heads 0 to 3, under both tasks. In layer {own} they are heads 0 to 3 if the task is the color, and
+heads 4 to 7 if it is whether the animal can fly: these look for the task itself. Each path from
+T_inst to T_last runs through the four heads of one layer. So the heads of the first fifth of the
+layers are the same under both tasks; those of the last third are {late}.
 
 All of them move the task. A neuron for each answer writes, in the last layer,
 
