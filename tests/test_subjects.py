@@ -163,13 +163,15 @@ def test_a_subject_made_for_one_claim_is_judged_by_it_only():
         for name, holds in (("true", True), ("false", False))
     )
     other = Checkpoint("other", "/p", "sft", None, planted=(("another", True),))
-    options = SimpleNamespace(checkpoints=(true, false, other, BASE), tasks=OPTIONS.tasks)
+    control = Checkpoint("control", "/p", "sft", None, planted=())
+    options = SimpleNamespace(checkpoints=(true, false, other, control, BASE), tasks=OPTIONS.tasks)
     cells = measured_subjects("claim", "checkpoint", (None,), options)
     assert [(s.name, s.task, s.planted) for s in cells] == [
         ("true", "a", "holds"),
         ("false", "a", "fails"),
-        *(("other", t, "unknown") for t in "abc"),
+        *((name, t, "unknown") for name in ("other", "control") for t in "abc"),
         *(("m-base", t, None) for t in "abc"),
     ]
     others = measured_subjects("another", "checkpoint", (None,), options)
-    assert {(s.name, s.planted) for s in others} == {("other", "holds"), ("m-base", None)}
+    expected = {("other", "holds"), ("control", "unknown"), ("m-base", None)}
+    assert {(s.name, s.planted) for s in others} == expected
