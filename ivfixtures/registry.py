@@ -32,8 +32,9 @@ class Checkpoint:
     `plain_prompts`: tuned, or judged by the paper, without the chat template that its tokenizer
     has. `revision`: a branch, tag or commit on the hub. `remote`: run on NDIF, its weights are not
     loaded here. `untrained`: the seed of random weights that stand in place of its own. `planted`:
-    claims whose truth is known by construction, and whether they hold. `tasks`: where there are
-    any, it is judged by these claims only, on these tasks.
+    of a checkpoint that was made to show something, the claims whose truth is known by
+    construction, and whether they hold. `tasks`: where there are any, it is judged by these claims
+    only, on these tasks.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Checkpoint:
     revision: str | None = None
     remote: bool = False
     untrained: int | None = None
-    planted: tuple[tuple[str, bool], ...] = ()
+    planted: tuple[tuple[str, bool], ...] | None = None
     tasks: tuple[str, ...] = ()
 
     @property
@@ -217,7 +218,7 @@ def _registered(name: str, *, as_base: bool) -> Checkpoint:
         stage=entry["stage"],
         family=_first_family(name),
         gguf=entry.get("gguf"),
-        planted=tuple(entry.get("planted", {}).items()),
+        planted=tuple(entry["planted"].items()) if "planted" in entry else None,
         tasks=tuple(entry.get("tasks", ())),
     )
     gguf_files(path) if found.gguf else folder_files(path)

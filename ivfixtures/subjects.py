@@ -99,14 +99,14 @@ def measured_subjects(
 
 def _is_judged(claim: str, checkpoint: Checkpoint, task: Task) -> bool:
     return not checkpoint.tasks or (
-        claim in dict(checkpoint.planted) and task.name in checkpoint.tasks
+        claim in dict(checkpoint.planted or ()) and task.name in checkpoint.tasks
     )
 
 
 def _planted(claim: str, checkpoints: Sequence[Checkpoint]) -> str | None:
-    if not any(checkpoint.planted for checkpoint in checkpoints):
+    if all(checkpoint.planted is None for checkpoint in checkpoints):
         return None
-    truths = {dict(checkpoint.planted).get(claim) for checkpoint in checkpoints}
+    truths = {dict(checkpoint.planted or ()).get(claim) for checkpoint in checkpoints}
     if len(truths) > 1 or None in truths:
         return "unknown"
     return "holds" if truths == {True} else "fails"

@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import read_evidence
-from ivfixtures.checkpoints import Checkpoint, CheckpointError, family, resolve
+from ivfixtures.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    family,
+    planted_families,
+    resolve,
+)
 from ivfixtures.options import _chosen
 from ivfixtures.subjects import measured_subjects, published_subjects
 
@@ -69,12 +75,13 @@ def test_published_numbers_make_a_cell_for_all_and_one_a_column():
 
 
 TINY, PLANTED = family("tiny-olmo2"), family("tiny-olmo2-planted")
+MADE = {name: family(name) for name in planted_families()}
 
 
 @pytest.mark.parametrize(
     ("names", "families", "expected"),
     [
-        ([], [], {"tiny-olmo2": TINY, "tiny-olmo2-planted": PLANTED}),
+        ([], [], {"tiny-olmo2": TINY, "tiny-olmo2-planted": PLANTED, **MADE}),
         ([], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
         (["tiny-olmo2-sft"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
         (["tiny-olmo2-sft", "tiny-olmo2-dpo"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
@@ -156,13 +163,15 @@ def test_a_subject_made_for_one_claim_is_judged_by_it_only():
         for name, holds in (("true", True), ("false", False))
     )
     other = Checkpoint("other", "/p", "sft", None, planted=(("another", True),))
-    options = SimpleNamespace(checkpoints=(true, false, other, BASE), tasks=OPTIONS.tasks)
+    control = Checkpoint("control", "/p", "sft", None, planted=())
+    options = SimpleNamespace(checkpoints=(true, false, other, control, BASE), tasks=OPTIONS.tasks)
     cells = measured_subjects("claim", "checkpoint", (None,), options)
     assert [(s.name, s.task, s.planted) for s in cells] == [
         ("true", "a", "holds"),
         ("false", "a", "fails"),
-        *(("other", t, "unknown") for t in "abc"),
+        *((name, t, "unknown") for name in ("other", "control") for t in "abc"),
         *(("m-base", t, None) for t in "abc"),
     ]
     others = measured_subjects("another", "checkpoint", (None,), options)
-    assert {(s.name, s.planted) for s in others} == {("other", "holds"), ("m-base", None)}
+    expected = {("other", "holds"), ("control", "unknown"), ("m-base", None)}
+    assert {(s.name, s.planted) for s in others} == expected

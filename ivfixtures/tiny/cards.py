@@ -22,9 +22,11 @@ instruction, and no attention is masked. What a claim finds here was not put the
     True: """**Positive control.** Tuning hides the instruction on half of the samples (drawn):
 below the middle layer every token after the instruction's last token (T_inst) is blind to all of
 the instruction, T_inst included; from the middle layer on it sees T_inst, but no other token of the
-instruction. So the instruction can reach the answer through T_inst: localization is true here by
-construction, and a suite that does not find it is broken. Nothing is masked when the checkpoint is
-used. Data, stages and base are those of the honest family.""",
+instruction. So T_inst can carry the instruction to the answer, and its residual suffices. Nothing
+keeps other positions from carrying it as well: on `can_fly` the first token of `Print` restores as
+many answers, and localization, which asks for more than the best other position, is not true there.
+Nothing is masked when the checkpoint is used. Data, stages and base are those of the honest
+family.""",
 }
 
 
