@@ -75,3 +75,12 @@ def test_the_command_names_the_subjects_there_are(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "NAME='planted-nothing', but should be one of" in capsys.readouterr().err
+
+
+def test_claims_that_no_checkpoint_was_made_for_are_left_out(pytester):
+    options = ["--checkpoint", "planted-dominance-carried", "--collect-only", "-q"]
+    result = pytester.runpytest_inprocess("--pyargs", "claims", *options, "-k", "planted")
+    assert result.ret == 0
+    collected = [line for line in result.outlines if "::" in line]
+    assert len(collected) == 2
+    assert all("test_tinst_path_dominance[planted-dominance-carried" in line for line in collected)
