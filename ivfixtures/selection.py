@@ -85,7 +85,8 @@ def split(items: list[pytest.Item], shard: Shard) -> tuple[list[pytest.Item], li
 
 def drop_idle(items: list[pytest.Item]) -> list[pytest.Item]:
     """Take out and return the claims that have no cell: their checkpoints were made for others."""
-    idle = [item for item in items if _is_claim(item) and not isinstance(_cell(item), Subject)]
+    # pytest's stand-in for a parameter without values has no task.
+    idle = [item for item in items if _is_claim(item) and not hasattr(_cell(item), "task")]
     items[:] = [item for item in items if item not in idle]
     return idle
 

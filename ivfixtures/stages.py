@@ -72,7 +72,9 @@ def measure_in_turn(cell: Cell, smallest_headroom: float) -> None:
     for part in cell.parts:
         if part.incompetence() or part.saturation(smallest_headroom):
             return
-        part.gap("rr")  # not measured yet where anything is to be measured anyway
+        # Not measured yet where anything is to be measured anyway, and shown beside.
+        part.bench.answers()
+        part.gap("rr")
         part.specific("rr")
 
 
