@@ -19,6 +19,7 @@ import torch
 import transformers
 from transformers import Olmo2ForCausalLM
 
+from ivfixtures.planted.folders import save
 from ivfixtures.tiny.cards import card
 from ivfixtures.tiny.evaluate import Score, score, table
 from ivfixtures.tiny.splits import load_tiny_tasks, split_table
@@ -76,7 +77,7 @@ def train(
         scores.extend(mine)
         made_by = provenance(seed=seed, threads=threads, seconds=time.monotonic() - start)
         text = card(name, stages=done, scores=mine, provenance=made_by)
-        _save(out / name, model, course, text)
+        save(out / name, model, course.tokenizer, text)
 
     with reproducible(seed, threads):
         say("tiny-olmo2-base")
@@ -120,13 +121,6 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
         finally:
             torch.set_num_threads(before[0])
             torch.use_deterministic_algorithms(before[1])
-
-
-def _save(folder: Path, model: Olmo2ForCausalLM, course: Course, text: str) -> None:
-    model.save_pretrained(folder)
-    course.tokenizer.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
-    _write(folder / "README.md", text)
 
 
 def _write(path: Path, text: str) -> None:

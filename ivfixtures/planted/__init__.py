@@ -1,0 +1,1 @@
+"""Subjects in which one claim is true or false by construction, and the command that makes them."""

@@ -1,0 +1,77 @@
+"""What planted subjects are made with."""
+
+import pytest
+import torch
+
+from ivfixtures.planted.handset import SHARP, Handset, code
+from ivfixtures.planted.make import main
+from ivfixtures.planted.words import query_word, word_tokenizer
+from ivfixtures.tasks import load_tasks
+from ivmethods.prompts import tokenize_sample
+
+TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return word_tokenizer(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_t_inst_queries_and_answers_are_one_token_each(tokenizer, name):
+    task = load_tasks()[name]
+    before, after = task.prompt.split("{query}")
+    for item in task.items:
+        sample = tokenize_sample(
+            tokenizer,
+            query=item.query,
+            instruction=task.instruction,
+            prompt=task.prompt.format(query=item.query),
+            answer=item.answers[0],
+            contrast=item.contrast_answers[0],
+        )
+        words = tokenizer.convert_ids_to_tokens(sample.instructed)
+        assert words[: sample.t_inst + 1] == task.instruction.split(" ")
+        assert words[sample.t_inst + 1 :] == [
+            before.strip(),
+            query_word(task, item.query),
+            *after.split(" ")[1:],
+        ]
+        assert tokenizer.convert_ids_to_tokens(sample.answer) == item.answers[0]
+        assert tokenizer.decode([sample.answer]) == item.answers[0]
+
+
+def test_rephrasings_are_known_if_asked_for(tokenizer):
+    text = load_tasks()["can_fly"].rephrasings[1]
+    assert tokenizer.unk_token_id in tokenizer.encode(text)
+    knowing = word_tokenizer(["can_fly"], rephrasings=True)
+    assert knowing.unk_token_id not in knowing.encode(text)
+
+
+def test_a_hand_set_head_and_neuron_do_what_they_are_told(tokenizer):
+    model = Handset(
+        tokenizer, {"key": 1, "value": 2, "out": 2}, layers=2, heads=2, head_size=4, neurons=3
+    )
+    model.embed("Given", model.vector("key") + model.vector("value", torch.tensor([2.0, -3.0])))
+    model.look(0, 1, query=model.bias(SHARP), key=model.vector("key"))
+    model.move(0, 1, reads=model.basis("value"), writes=model.basis("out"))
+    model.neuron(1, gate=model.bias(10.0), up=model.vector("out", at=1), down=model.vector("key"))
+    ids = torch.tensor([tokenizer.encode("Given its antonym. Answer:")])
+    with torch.no_grad():
+        states = model.model(ids, output_hidden_states=True, use_cache=False).hidden_states
+    # The last of the hidden states is behind the norm, which changes nothing.
+    assert torch.allclose(states[1][0] @ model.vector("out", at=0), torch.tensor(2.0), atol=1e-3)
+    assert torch.allclose(states[2][0, 1:] @ model.vector("key"), torch.tensor(-30.0), atol=0.02)
+
+
+def test_codes_are_a_texts_own():
+    assert torch.equal(code("bigger", 64), code("bigger", 64))
+    assert set(code("bigger", 64).tolist()) == {1.0, -1.0}
+    assert not torch.equal(code("bigger", 64), code("smaller", 64))
+
+
+def test_the_command_names_the_subjects_there_are(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["make", "planted-nothing"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "NAME='planted-nothing', but should be one of" in capsys.readouterr().err
