@@ -7,11 +7,11 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import dominance
+from ivfixtures.planted import dominance, separability
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
-SUBJECTS: Mapping[str, Callable[[], Made]] = {**dominance.SUBJECTS}
+SUBJECTS: Mapping[str, Callable[[], Made]] = {**dominance.SUBJECTS, **separability.SUBJECTS}
 
 
 def main() -> None:
