@@ -112,6 +112,7 @@ class Run:
         First of all hooks: what -k and -m leave out is still a cell, and its entry is not missing.
         """
         labels = [c.label for c in self._options.checkpoints] if self._options else []
+        self.config.hook.pytest_deselected(items=selection.drop_idle(items))
         selection.identify(items)
         selection.require_names(items)
         selection.arrange(items, labels)

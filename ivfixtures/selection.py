@@ -83,13 +83,20 @@ def split(items: list[pytest.Item], shard: Shard) -> tuple[list[pytest.Item], li
     return [i for i in items if group(i) in own], [i for i in items if group(i) not in own]
 
 
+def drop_idle(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Take out and return the claims that have no cell: their checkpoints were made for others."""
+    idle = [item for item in items if _is_claim(item) and not isinstance(_cell(item), Subject)]
+    items[:] = [item for item in items if item not in idle]
+    return idle
+
+
 def names(items: Sequence[pytest.Item]) -> list[CellName]:
     """The names of the cells among the items."""
     found = []
     for item in items:
         marker = item.get_closest_marker("claim")
-        if marker and isinstance(item, pytest.Function):
-            cell = cast(Subject, item.callspec.params["cell"])
+        if marker and _is_claim(item):
+            cell = cast(Subject, _cell(item))
             found.append(cell_name(marker.args[0].name, cell.name, cell.task, cell.metric))
     return found
 
@@ -108,3 +115,12 @@ def group(item: pytest.Item) -> str:
     """The group of a cell; cells of one group are judged by one process."""
     marker = item.get_closest_marker("xdist_group")
     return str(marker.args[0]) if marker else ""
+
+
+def _is_claim(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and item.get_closest_marker("claim") is not None
+
+
+def _cell(item: pytest.Item) -> object:
+    """What a claim's test is about; no subject where there is none."""
+    return cast(pytest.Function, item).callspec.params["cell"]

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import dominance, separability
+from ivfixtures.planted import behaviour, dominance, separability, stages
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
-SUBJECTS: Mapping[str, Callable[[], Made]] = {**dominance.SUBJECTS, **separability.SUBJECTS}
+SUBJECTS: Mapping[str, Callable[[], Made]] = {
+    **behaviour.SUBJECTS,
+    **dominance.SUBJECTS,
+    **separability.SUBJECTS,
+    **stages.SUBJECTS,
+}
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ class _Knowing(Handset):
         return self.vector("is", SHARP, at=1)
 
     def answer(self, layer: int) -> None:
-        """At T_last, fetch the query by the second head; what was told decides between its answers."""
+        """At T_last, fetch the query; what was told of the task decides between its answers."""
         self.look(layer, 1, query=self.at_last, key=self.vector("is", at=0))
         self.move(layer, 1, reads=self.basis("kind"), writes=self.basis("seen"))
         for i, (_, task) in enumerate(self.answers):
@@ -104,12 +104,13 @@ def by_order() -> Made:
     return Made(
         model.model,
         model.tokenizer,
-        """**Linear separability is true here by construction.** "Of color and flight, state the former."
-asks for a color, with "latter" or with the nouns in the other order for yes or no. A head of layer 0
-lets the flight's word know whether the color's stands before it; a head of layer 1 moves that to
-T_inst, where four neurons combine it with former or latter (exclusive or) to the task. A head of
-layer 2 moves the task to the answer's position. It follows the instructions. Rephrasings come in
-pairs with the same words, so that no bag of words tells the tasks, and neither does T_inst's word.""",
+        """**Linear separability is true here by construction.** "Of color and flight, state the
+former." asks for a color, with "latter" or with the nouns in the other order for yes or no. A head
+of layer 0 lets the flight's word know whether the color's stands before it; a head of layer 1 moves
+that to T_inst, where four neurons combine it with former or latter (exclusive or) to the task. A
+head of layer 2 moves the task to the answer's position, so that the instructions are followed.
+Rephrasings come in pairs with the same words: no bag of words tells the tasks, nor does T_inst's
+own word.""",
     )
 
 
@@ -119,10 +120,10 @@ def by_words() -> Made:
     said = [{word for text in some for word in text.split(" ")} for some in texts]
     return Made(
         *_with_bag(_ANIMALS, (sorted(said[0] - said[1]), sorted(said[1] - said[0]))),
-        """**Linear separability's accuracy is true here by construction, its lead false.** The packaged
-rephrasings of two tasks; a word that only one task's rephrasings hold speaks of that task. Two heads
-of layer 0 let every position know whether such a word of either task stands before it: that is a bag
-of words, and all that T_inst holds beside its own word.""",
+        """**Linear separability's accuracy is true here by construction, its lead false.** A word
+that the packaged rephrasings of only one of two tasks hold speaks of that task. Two heads of layer 0
+let every position know whether such a word of either task stands before it: that is a bag of words,
+and all that T_inst holds beside its own word.""",
     )
 
 
@@ -130,9 +131,9 @@ def by_words_of_order() -> Made:
     """T_inst holds which task's words stand before it, where they are always those of both."""
     return Made(
         *_with_bag(order.TASKS, _nouns()),
-        """**Linear separability is false here by construction.** The tasks of `planted-separability-order`;
-two heads of layer 0 let every position know whether words of either task stand before it. At T_inst
-it is always both, in whatever order.""",
+        """**Linear separability is false here by construction.** The tasks are those of
+`planted-separability-order`; two heads of layer 0 let every position know whether words of either
+task stand before it. At T_inst it is always both, in whatever order.""",
     )
 
 
@@ -162,8 +163,9 @@ def at_random() -> Made:
     return Made(
         model,
         tokenizer,
-        f"""**Linear separability's lead is false here by construction**: no weight was ever trained. All
-are drawn from a normal distribution (deviation {config.initializer_range}, seed 0); norms are 1.""",
+        f"""**Linear separability's lead is false here by construction**: no weight was ever trained.
+All are drawn from a normal distribution (deviation {config.initializer_range}, seed 0); norms are 1.
+What T_inst tells of the task is in the words that are given, and how they are mixed.""",
     )
 
 
