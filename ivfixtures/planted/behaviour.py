@@ -37,8 +37,8 @@ def answers_half() -> Made:
             model.embed(query_word(task, own.query), -kind)
     return _made(
         model,
-        f"""**Behaviour is false here by construction**, just so: as `planted-behaviour-follows`, but
-that it knows nothing of every other query of the table; it then answers `{_ELSE}`. The claim is
+        f"""**Behaviour is false here by construction**, just so: as `planted-behaviour-follows`,
+but that it knows nothing of every other query of the table; it then answers `{_ELSE}`. The claim is
 of more than half.""",
     )
 
