@@ -122,8 +122,8 @@ def by_words() -> Made:
         *_with_bag(_ANIMALS, (sorted(said[0] - said[1]), sorted(said[1] - said[0]))),
         """**Linear separability's accuracy is true here by construction, its lead false.** A word
 that the packaged rephrasings of only one of two tasks hold speaks of that task. Two heads of layer
-0 let every position know whether such a word of either task stands before it: that is a bag of words,
-and all that T_inst holds beside its own word.""",
+0 let every position know whether such a word of either task stands before it: that is a bag of
+words, and all that T_inst holds beside its own word.""",
     )
 
 
@@ -164,7 +164,7 @@ def at_random() -> Made:
         model,
         tokenizer,
         f"""**Linear separability's lead is false here by construction**: no weight was
-ever trained. All are drawn from a normal distribution (deviation {config.initializer_range}, seed 0).
+ever trained. All are drawn from a normal distribution (deviation {config.initializer_range}).
 What T_inst tells of the task is in the words that are given, and how they are mixed.""",
     )
 

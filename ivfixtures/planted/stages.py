@@ -115,14 +115,14 @@ def _made(make: Callable[[], _Staged], text: str) -> Made:
 def _together_text(at: int) -> str:
     one, other = layers_of(at)
     return f"""**Superadditivity is true here by construction**, of one of the layers {one[0]} and
-{one[1]} with one of {other[0]} and {other[1]}: the answer needs both. The first of each two gives twice
-as much as the second; less of it is ranked behind three other words."""
+{one[1]} with one of {other[0]} and {other[1]}: the answer needs both. The first of each two gives
+twice as much as the second; less of it is ranked behind three other words."""
 
 
 _SHARED = f"""T_inst is `color.` or `'no'.`. Its own state tells the task nowhere but in what it
-fetches from {" and ".join(f"`{word}`" for word in _CUES)} at two layers. `Answer:` reads each in the
-two layers after it, and a neuron for each answer multiplies the two and the query's kind. In the
-target run nothing can be fetched: the state of T_inst, written after some layer, gives what was
+fetches from {" and ".join(f"`{word}`" for word in _CUES)} at two layers. `Answer:` reads each in
+the two layers after it, and a neuron for each answer multiplies the two and the query's kind. In
+the target run nothing can be fetched: the state of T_inst, written after some layer, gives what was
 fetched up to it to the layers that still read it. Some queries are known better than others."""
 SUBJECTS: Mapping[str, Callable[[], Made]] = {
     "planted-stages-moved-base": partial(
@@ -146,13 +146,15 @@ directly; without it, twice as many words are ranked first, and one more.""",
         _made,
         partial(halves, TUNED),
         """**Superadditivity is false here by construction**: every other query of the table needs
-what was fetched at one layer, the rest what was fetched at the other; no query needs both. Base of a
-family whose other stages are superadditive.""",
+what was fetched at one layer, the rest what was fetched at the other; no query needs both. Base of
+a family whose other stages are superadditive.""",
     ),
     "planted-stages-sft": partial(_made, partial(together, TUNED), _together_text(TUNED)),
     "planted-stages-dpo": partial(
         _made,
         partial(together, TUNED, strength=1.1),
-        f"{_together_text(TUNED)} Its answers are a tenth stronger than those of `planted-stages-sft`.",
+        f"""{_together_text(TUNED)}
+
+Its answers are a tenth stronger than those of `planted-stages-sft`.""",
     ),
 }
