@@ -1,76 +1,140 @@
-"""The tables of docs/results.md, written from a tracked file of expectations.
+"""The tables of verdicts in the docs, written from the tracked files of expectations.
 
-    python -m benchmarks.results [FAMILY ...]
+    python -m benchmarks.results [FAMILY ...] [--since REVISION]
 
-A table a claim and metric, a row a checkpoint, a column a task: the verdict, and the estimate of
-criterion that it rests on, if there is one. They take the place of what stands between the page's
-marks of a family; the text around them is people's.
+docs/results.md: a table a claim and metric, a row a checkpoint, a column a task: the verdict, and
+the estimate of the criterion that it rests on, if there is one. With --since,
+docs/decision-rules.md: each verdict as it was at that revision of git, and as it is. The tables
+take the place of what stands between a page's marks of a family; the text around them is people's.
 """
 
 import argparse
-import re
-from collections import defaultdict
-from collections.abc import Iterator
+import subprocess
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ivevidence.expectations import Expectations, read_expectations
-from ivevidence.records import Expectation
+from ivevidence.expectations import read_expectations
+from ivevidence.records import VERDICTS, Expectation
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
-FAMILIES = ("tiny-olmo2",)
-TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly", "adj_comp_adj_ant", "anim_color_can_fly")
-IN_WORDS = ("published_audit",)  # which the page tells of, without a table
+FAMILIES = ("tiny-olmo2", "smollm2")
+TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly")
+PAIRS = {"adj_comp_adj_ant": "adj_comp/adj_ant", "anim_color_can_fly": "anim_color/can_fly"}
+STAGES = ("base", "instruct", "sft", "dpo")
+IN_WORDS = ("published_audit",)  # which the pages tell of, without a table
+
+Question = tuple[str, str]  # claim and metric
+Cells = Mapping[tuple[Question, str], Mapping[str, Expectation]]  # by checkpoint, then by task
 
 
 def main() -> None:
     """Rewrite the tables of the families named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*")
-    for family in parser.parse_args().families or FAMILIES:
-        found = read_expectations(ROOT / "reports" / "baselines" / f"{family}.json")
-        page = PAGE.read_text(encoding="utf-8")
-        start, end = f"<!-- tables of {family} -->\n", f"<!-- end of {family} -->\n"
-        before, _, rest = page.partition(start)
-        after = rest.partition(end)[2]
-        tables = "\n".join(tables_of(found))
-        PAGE.write_text(f"{before}{start}\n{tables}\n{end}{after}", encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("families", nargs="*", help=", ".join(FAMILIES))
+    parser.add_argument("--since", metavar="REVISION", help="of git, whose verdicts are compared")
+    options = parser.parse_args()
+    for family in options.families or FAMILIES:
+        path = Path("reports", "baselines", f"{family}.json")
+        cells = read_cells(ROOT / path)
+        write("results.md", family, "\n".join([counts(cells), *tables_of(cells)]))
+        if options.since:
+            before = read_cells_of(options.since, path)
+            write("decision-rules.md", family, "\n".join(changes_of(before, cells)))
 
 
-def tables_of(found: Expectations) -> Iterator[str]:
-    """One Markdown table for every claim and metric, in the order of their names."""
-    cells: dict[tuple[str, str], dict[str, dict[str, Expectation]]] = defaultdict(dict)
-    for checkpoint, questions in found.cells.items():
-        for question, entry in questions.items():
-            claim, inside = re.fullmatch(r"(\w+)\[(.+)\]", question).groups()  # type: ignore[union-attr]
-            task = max((t for t in TASKS if inside.startswith(t)), key=len, default=inside)
-            metric = inside.removeprefix(task).removeprefix("-")
+def read_cells(path: Path) -> Cells:
+    """The tracked entries by question and checkpoint, then by task."""
+    cells: dict[tuple[Question, str], dict[str, Expectation]] = defaultdict(dict)
+    for checkpoint, entries in read_expectations(path).cells.items():
+        for name, entry in entries.items():
+            claim, _, inside = name.rstrip("]").partition("[")
+            known = (*PAIRS, *TASKS)  # the longer names first
+            task = next((task for task in known if inside.startswith(task)), inside)
             if claim not in IN_WORDS:
-                cells[claim, metric].setdefault(checkpoint, {})[task] = entry
-    for (claim, metric), rows in sorted(cells.items()):
-        tasks = [task for task in TASKS if any(task in row for row in rows.values())]
-        yield f"**{claim}{f', {metric}' if metric else ''}**\n"
-        yield f"| checkpoint | {' | '.join(map(_heading, tasks))} |"
-        yield f"|{'---|' * (len(tasks) + 1)}"
+                question = claim, inside.removeprefix(task).removeprefix("-")
+                cells[question, checkpoint][PAIRS.get(task, task)] = entry
+    return cells
+
+
+def read_cells_of(revision: str, path: Path) -> Cells:
+    """The same as they were at a revision of git."""
+    shown = subprocess.run(  # noqa: S603 - git of the user's PATH
+        ["git", "-C", str(ROOT), "show", f"{revision}:{path.as_posix()}"],  # noqa: S607
+        capture_output=True,
+        check=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, path.name)
+        copy.write_bytes(shown.stdout)
+        return read_cells(copy)
+
+
+def counts(cells: Cells) -> str:
+    """How many of the cells have which verdict."""
+    verdicts = Counter(entry.verdict for row in cells.values() for entry in row.values())
+    parts = (f"{verdicts[verdict]} {_in_words(verdict)}" for verdict in VERDICTS)
+    return f"{verdicts.total()} cells without the published audit: {', '.join(parts)}.\n"
+
+
+def tables_of(cells: Cells) -> Iterator[str]:
+    """One Markdown table for every claim and metric, in the order of their names."""
+    for question in sorted({question for question, _ in cells}):
+        rows = {checkpoint: row for (of, checkpoint), row in cells.items() if of == question}
+        tasks = [t for t in (*TASKS, *PAIRS.values()) if any(t in row for row in rows.values())]
+        yield f"**{', '.join(filter(None, question))}**\n"
+        yield from _table(["checkpoint", *tasks])
         for checkpoint, row in sorted(rows.items(), key=_by_stage):
-            yield f"| {checkpoint} | {' | '.join(_cell(row[task]) for task in tasks)} |"
+            texts = (_verdict_and_estimate(row[task]) if task in row else "" for task in tasks)
+            yield _row([checkpoint, *texts])
         yield ""
 
 
-def _heading(task: str) -> str:
-    """A pair of contrastive tasks has a slash between them."""
-    return task.replace("adj_comp_", "adj_comp/").replace("anim_color_", "anim_color/")
+def changes_of(before: Cells, after: Cells) -> Iterator[str]:
+    """One Markdown table of all verdicts, as they were and as they are."""
+    yield from _table(["claim", "checkpoint", "verdict, was → is"])
+    for (question, checkpoint), row in sorted(after.items()):
+        # A claim that had one cell where it has several now is compared with each.
+        past = before.get((question, checkpoint)) or before.get(((question[0], ""), checkpoint), {})
+        changes = []
+        for task, entry in sorted(row.items()):
+            was, now = (past[task].verdict if task in past else "new"), entry.verdict
+            changes.append(f"{task} {was}" + (f" → **{now}**" if was != now else ""))
+        text = "; ".join(changes).replace("_applicable", " applicable")
+        yield _row([", ".join(filter(None, question)), checkpoint, text])
+    yield ""
+
+
+def write(page: str, family: str, text: str) -> None:
+    """Put text between a page's marks of a family."""
+    path, start, end = ROOT / "docs" / page, f"<!-- {family} -->\n", f"<!-- end of {family} -->\n"
+    before, _, rest = path.read_text(encoding="utf-8").partition(start)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def _verdict_and_estimate(entry: Expectation) -> str:
+    told = entry.estimate is not None and entry.verdict != "not_applicable"
+    return _in_words(entry.verdict) + (f" {entry.estimate:.2f}" if told else "")
+
+
+def _in_words(verdict: str) -> str:
+    return verdict.replace("_", " ")
+
+
+def _table(headings: list[str]) -> Iterator[str]:
+    yield _row(headings)
+    yield f"|{'---|' * len(headings)}"
+
+
+def _row(texts: list[str]) -> str:
+    return f"| {' | '.join(texts)} |"
 
 
 def _by_stage(item: tuple[str, object]) -> tuple[str, int]:
     family, _, stage = item[0].rpartition("-")
-    stages = ("base", "instruct", "sft", "dpo")
-    return (family, stages.index(stage)) if stage in stages else (item[0], -1)
-
-
-def _cell(entry: Expectation) -> str:
-    estimate = "" if entry.estimate is None else f" {entry.estimate:.2f}"
-    return entry.verdict.replace("_", " ") + ("" if entry.verdict == "not_applicable" else estimate)
+    return (family, STAGES.index(stage)) if stage in STAGES else (item[0], -1)
 
 
 if __name__ == "__main__":

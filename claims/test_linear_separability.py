@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -114,6 +115,7 @@ def _perfect(own: int, others: int) -> OneAgainstRest:
     return OneAgainstRest(np.ones(own, dtype=bool), np.ones(others, dtype=bool))
 
 
+@cache
 def _can_support(own: int, others: int) -> bool:
     """Whether that many rephrasings are enough for a probe that makes no mistake."""
     return accuracy(_perfect(own, others)).low > SMALLEST_ACCURACY

@@ -195,6 +195,8 @@ def test_superadditivity(cell: Cell) -> None:
     pairs = cell.tuples_of_order(2)
     chosen, decision = judge_cell(cell, cell.metric)
     best = [pairs[pair] for pair in chosen]
+    interaction = interactions(singles, together, pairs)[:, [*chosen]]
+    above = interaction > SMALLEST_INTERACTION * np.abs(together[:, [*chosen]])
     cell.conclude(
         decision,
         chosen=exhibits.chosen_text(best),
@@ -209,9 +211,12 @@ def test_superadditivity(cell: Cell) -> None:
         ],
         controls=[exhibits.controls(cell, best[0])] if best else [],
         per_sample={
-            f"interaction of layers {exhibits.layers_text(pairs[k])}": interaction
-            for k, interaction in zip(
-                chosen, interactions(singles, together, pairs).T[[*chosen]], strict=True
-            )
+            "gap": cell.gap("rr"),
+            # Comparable with a run that picked other pairs.
+            **({"share of pairs with a positive interaction": above.mean(axis=1)} if best else {}),
+            **{
+                f"interaction of layers {exhibits.layers_text(layers)}": values
+                for layers, values in zip(best, interaction.T, strict=True)
+            },
         },
     )

@@ -37,8 +37,8 @@ _RUN = "folder that holds one *evidence.json, such a file, or the page of one"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
-    0: done, and for `diff` no verdict changed; 1: `diff` found a changed verdict, an error or an
-    interrupted run; 2: a wrong argument, or a run that cannot be read.
+    0: done, and for `diff` no verdict changed but without a drift; 1: `diff` found another change,
+    an error or an interrupted run; 2: a wrong argument, or a run that cannot be read.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

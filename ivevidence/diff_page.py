@@ -5,11 +5,11 @@ from typing import Any
 
 from ivevidence.comparison_parts import comparison_style, estimate_text, head, wide_table
 from ivevidence.diff_cells import render_pairs
-from ivevidence.diff_text import cell_entries, warnings
+from ivevidence.diff_text import TITLES, cell_entries, warnings
 from ivevidence.differences import CellDifference, RunDifference
 from ivevidence.figure_text import NO_VALUE, format_number
 from ivevidence.html import Html, join, tag
-from ivevidence.records import CellError, CellRecord
+from ivevidence.records import UNDRIFTED, CellError, CellRecord
 from ivevidence.report import frame
 from ivevidence.report_cell import verdict_chip
 from ivevidence.report_run import count
@@ -18,7 +18,8 @@ from ivevidence.settings import apart
 
 _LONGEST = 300
 _READING = {
-    "changed": "The verdict is another one.",
+    "changed": "The verdict is another one, and no accident of the samples can be told to be why.",
+    UNDRIFTED: "The verdict is another one, but no value moved beyond chance: a warning.",
     "drifted": "The verdict is the same, but per-sample values moved beyond chance.",
     "same": "The verdict is the same, and no value moved beyond chance.",
     "only in A": "The cell was not judged in B.",
@@ -44,8 +45,7 @@ def diff_page(
             for letter, errors in zip("AB", difference.errors, strict=True)
         ),
         _settings(difference),
-        render_pairs("Verdicts that changed", difference.of_kind("changed")),
-        render_pairs("Same verdict, but values drifted", difference.of_kind("drifted")),
+        *(render_pairs(title, difference.of_kind(kind)) for kind, title in TITLES.items()),
         _only("Only in A", difference.only_before),
         _only("Only in B", difference.only_after),
         _same(difference.of_kind("same")),

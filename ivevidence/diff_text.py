@@ -2,7 +2,7 @@
 
 from ivevidence.differences import CellDifference, RunDifference
 from ivevidence.figure_text import NO_VALUE, format_number
-from ivevidence.records import CellError, CellRecord
+from ivevidence.records import UNDRIFTED, CellError, CellRecord
 from ivevidence.report_run import count
 from ivevidence.report_tables import bounds
 from ivevidence.settings import apart
@@ -10,8 +10,12 @@ from ivevidence.terminal import aligned, criterion_entries, painted, verdict_tex
 
 _LONGEST = 48
 _MOST_NAMES = 8
-_STYLES = {"changed": "red", "drifted": "yellow"}
-_TITLES = {"changed": "Verdicts that changed", "drifted": "Same verdict, but values drifted"}
+_STYLES = {"changed": "red", UNDRIFTED: "yellow", "drifted": "yellow"}
+TITLES = {
+    "changed": "Verdicts that changed",
+    UNDRIFTED: "Verdicts that changed without a drift beyond chance",
+    "drifted": "Same verdict, but values drifted",
+}
 
 
 def diff_text(difference: RunDifference, runs: tuple[str, str], *, color: bool = False) -> str:
@@ -25,7 +29,7 @@ def diff_text(difference: RunDifference, runs: tuple[str, str], *, color: bool =
     if any(cell.drifts for cell in difference.cells):
         tested = count(sum(len(cell.drifts) for cell in difference.cells), "drift")
         lines += ["", f"Δ: mean of B less mean of A, 95 % bounds, p by Holm over {tested}"]
-    for kind, title in _TITLES.items():
+    for kind, title in TITLES.items():
         cells = difference.of_kind(kind)
         if cells:
             lines += ["", painted(f"{title}: {len(cells)}", _STYLES[kind], color=color)]
@@ -70,8 +74,13 @@ def drift_entries(cell: CellDifference) -> list[list[str]]:
             drift_test(drift.n, paired=drift.paired),
         ]
         for drift, p_value in zip(cell.drifts, cell.adjusted, strict=True)
-        if cell.kind == "changed" or drift.name in cell.drifted
+        if is_changed(cell) or drift.name in cell.drifted
     ]
+
+
+def is_changed(cell: CellDifference) -> bool:
+    """Return whether the verdict is another one, by chance or not."""
+    return cell.before.decision.verdict != cell.after.decision.verdict
 
 
 def drift_test(n: tuple[int, int], *, paired: bool) -> str:
@@ -117,7 +126,7 @@ def _cells(cells: list[CellDifference]) -> list[str]:
 
 def _verdicts(cell: CellDifference) -> str:
     before, after = (verdict_text(c.decision.verdict) for c in (cell.before, cell.after))
-    return f"{before} → {after}" if cell.kind == "changed" else after
+    return f"{before} → {after}" if is_changed(cell) else after
 
 
 def _differs(cell: CellDifference) -> list[str]:

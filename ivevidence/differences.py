@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ivevidence.drifts import ALPHA, drifts
+from ivevidence.drifts import ALPHA, are_same, drifts
 from ivevidence.evidence import Evidence
 from ivevidence.matching import partners
-from ivevidence.records import CellError, CellRecord, Drift
+from ivevidence.records import UNDRIFTED, CellError, CellRecord, Drift
 from ivevidence.settings import Setting, differing, joint
 
-KINDS = ("changed", "drifted", "same")
+KINDS = ("changed", UNDRIFTED, "drifted", "same")
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,18 @@ class CellDifference:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`; a changed verdict says more than a drift."""
-        if self.before.decision.verdict != self.after.decision.verdict:
-            return "changed"
-        return "drifted" if self.drifted else "same"
+        """One of `KINDS`; a changed verdict says more than a drift.
+
+        Without a drift it may be chance, unless the rule changed, no value did, or there is none.
+        """
+        if self.before.decision.verdict == self.after.decision.verdict:
+            return "drifted" if self.drifted else "same"
+        may_be_chance = self.drifts and not (
+            self.drifted
+            or are_same(self.before.per_sample, self.after.per_sample)
+            or any(setting.is_of_rule for setting in self.settings)
+        )
+        return UNDRIFTED if may_be_chance else "changed"
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ class RunDifference:
 
     @property
     def is_clean(self) -> bool:
-        """Whether no verdict changed, nothing failed, and both runs came to their end."""
+        """Whether no verdict changed (but by chance), nothing failed, and both runs ended."""
         return not (self.of_kind("changed") or any(self.errors) or any(self.stopped))
 
 

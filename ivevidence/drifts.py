@@ -11,6 +11,7 @@ from ivevidence.records import Drift
 
 ALPHA = 0.05
 ROUNDING = 1e-9
+SINGLE = 1e-5  # of the largest value: so far float32 moves it where sums have another order
 SMALLEST_P = 1e-12  # of two means
 
 Values = Mapping[str, Sequence[float | None]]
@@ -36,7 +37,8 @@ def drifts(
     bound (and p-value) is the wider one of the above and of Gaffke's, which counts one more sample
     at the worst value of a range: from the smallest to the largest value of both runs, 0 and 1
     included. Paired values that are all 0 or 1 are tested by what changed, exactly, instead.
-    Nothing is known of other values that all moved alike: they have no bounds, and p is 1.
+    Nothing is known of other values that all moved alike: they have no bounds, and p is 1; nor of a
+    move that is no larger than float32 rounds.
 
     Source: Johnson 1978, Modified t tests and confidence intervals for asymmetrical populations;
         McNemar 1947, Note on the sampling error of the difference between correlated proportions;
@@ -74,6 +76,11 @@ def is_beyond(drift: Drift, largest: float) -> bool:
     return above or (drift.high is not None and drift.high < -largest)
 
 
+def are_same(before: Values, after: Values) -> bool:
+    """Whether every series that both have holds the same values, to the last digit."""
+    return all(list(before[name]) == list(after[name]) for name in before.keys() & after.keys())
+
+
 def _drift(
     name: str, before: np.ndarray, after: np.ndarray, *, paired: bool, alpha: float
 ) -> Drift:
@@ -92,7 +99,9 @@ def _drift(
     skew = sum(sign * _third_moment(values) / len(values) ** 2 for values, sign in parts)
     shift = skew / (6 * error**2) * (1 + 2 * width**2) if error else 0.0
     # Spread by no more than rounding says nothing of how other samples would have moved.
-    told = error > ROUNDING * max(np.abs(before).max(), np.abs(after).max()) or not estimate
+    largest = max(np.abs(before).max(), np.abs(after).max())
+    is_rounding = abs(estimate) + width * error <= SINGLE * largest
+    told = not estimate or (error > ROUNDING * largest and not is_rounding)
     return Drift(
         name=name,
         estimate=float(estimate),

@@ -11,7 +11,7 @@ import numpy as np
 from ivevidence.codec import EvidenceError, Record, to_plain
 from ivevidence.digests import digest_json
 from ivevidence.files import read_limited, write_atomic
-from ivevidence.records import CellName, CellRecord, Expectation, cell_id
+from ivevidence.records import CellName, CellRecord, Claim, Expectation, cell_id
 from ivevidence.store import Store
 
 SCHEMA = 1
@@ -26,13 +26,15 @@ class Expectations(Record):
     """What was found, by checkpoint and `claim[task-metric]`.
 
     `options` and `tasks` (digests) are those of the run that found it: only a run with the same
-    ones can be held to it. `written_by` is the version of ivclaims.
+    ones can be held to it. `rules` are digests of its claims' rules: under another rule, a verdict
+    may change without the checkpoint. `written_by` is the version of ivclaims.
     """
 
     schema: int
     written_by: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
     cells: Mapping[str, Mapping[str, Expectation]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,11 +55,17 @@ class Expectations(Record):
 
 def expect(cells: Iterable[CellRecord], **about: Any) -> Expectations:
     """The expectations that `cells` meet; `about` is the other fields but `schema`."""
-    found: dict[str, dict[str, Expectation]] = {}
+    cells, found = list(cells), dict[str, dict[str, Expectation]]()
     for cell in cells:
         checkpoint, question = cell.name
         found.setdefault(checkpoint, {})[question] = _expectation(cell)
-    return Expectations(schema=SCHEMA, cells=found, **about)
+    rules = {cell.claim.name: rule_digest(cell.claim) for cell in cells}
+    return Expectations(schema=SCHEMA, cells=found, rules=rules, **about)
+
+
+def rule_digest(claim: Claim) -> str:
+    """Return the digest of what turns a claim's numbers into a verdict, as its words have it."""
+    return digest_json({"rule": claim.rule, "thresholds": to_plain(claim.thresholds)})
 
 
 def write_expectations(path: Path, expectations: Expectations) -> None:

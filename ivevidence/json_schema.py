@@ -14,7 +14,16 @@ from ivevidence import evidence, expectations
 from ivevidence.codec import EvidenceError, Record
 from ivevidence.figure_data import FIGURE_DATA, Criterion
 from ivevidence.files import write_atomic
-from ivevidence.records import PLANTED, VERDICTS, CellRecord, Decision, Expectation, Figure
+from ivevidence.records import (
+    CHANGES,
+    PLANTED,
+    VERDICTS,
+    CellRecord,
+    Comparison,
+    Decision,
+    Expectation,
+    Figure,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: dict[str, type[Record]] = {
@@ -137,6 +146,7 @@ _CHECKED: dict[tuple[type[Record], str], Schema] = {
     (Decision, "verdict"): {"enum": list(VERDICTS)},
     (Expectation, "verdict"): {"enum": list(VERDICTS)},
     (CellRecord, "planted"): {"enum": [*PLANTED, None]},
+    (Comparison, "change"): {"enum": [*CHANGES, None]},
     (Decision, "samples_to_decide"): {"minimum": 0},
     (Expectation, "n"): {"minimum": 0},
     (Criterion, "n"): {"minimum": 0},

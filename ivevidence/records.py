@@ -11,6 +11,9 @@ from ivevidence.figure_data import FIGURE_DATA, Criterion
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
 PLANTED = ("holds", "fails", "unknown")
+UNDRIFTED = "changed without drift"
+# What came with a verdict that is not the expected one.
+CHANGES = (UNDRIFTED, "with a drift", "same values", "another rule", "nothing to compare")
 
 Entry = str | int | float | None
 CellName = tuple[str, str]
@@ -173,7 +176,8 @@ class Comparison(Record):
 
     `expectation` is None for a cell without an entry, `drifts` is empty where the store has no
     values of the entry's cell. `drifted` names the values that moved further than was allowed.
-    `follows` is the `cell_id` of a gate's cell whose change is all that changed this one.
+    `follows` is the `cell_id` of a gate's cell whose change is all that changed this one. `change`
+    is one of `CHANGES` where the verdict changed otherwise: without a drift, it is no failure.
     """
 
     baseline: str
@@ -182,6 +186,13 @@ class Comparison(Record):
     drifts: tuple[Drift, ...] = ()
     drifted: tuple[str, ...] = ()
     follows: str | None = None
+    change: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.change not in (None, *CHANGES):
+            expected = "one of " + ", ".join(CHANGES)
+            raise EvidenceError("change", self.change, expected, where="Comparison")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,27 @@ from collections.abc import Iterable
 
 from ivevidence.figure_text import format_number
 from ivevidence.html import Html, join, tag
-from ivevidence.records import CellRecord, Comparison, Criterion, Drift, Expectation
+from ivevidence.records import (
+    UNDRIFTED,
+    CellRecord,
+    Comparison,
+    Criterion,
+    Drift,
+    Expectation,
+)
 from ivevidence.report_tables import bounds, headed_table
 
-MARKS = ("as expected", "changed", "follows its gate", "drifted", "new")
+MARKS = ("as expected", "changed", UNDRIFTED, "follows its gate", "drifted", "new")
+
+
+_CHANGED = {
+    UNDRIFTED: "The verdict changed, but no value drifted significantly. Two equal checkpoints "
+    "may have two verdicts as well: a warning, no failure.",
+    "with a drift": "The verdict changed, and values drifted significantly.",
+    "same values": "The verdict changed, but no value did: what judges them is another one.",
+    "another rule": "The verdict changed, and the claim's rule is another one.",
+    "nothing to compare": "The verdict changed; there are no values to tell chance from a drift.",
+}
 
 
 def mark(cell: CellRecord) -> str | None:
@@ -22,7 +39,9 @@ def mark(cell: CellRecord) -> str | None:
     if comparison.expectation is None:
         return "new"
     if comparison.expectation.verdict != cell.decision.verdict:
-        return "follows its gate" if comparison.follows else "changed"
+        if comparison.follows:
+            return "follows its gate"
+        return UNDRIFTED if comparison.change == UNDRIFTED else "changed"
     return "drifted" if comparison.drifted else "as expected"
 
 
@@ -31,7 +50,8 @@ def mark_chip(cell: CellRecord, *, full: bool = False) -> Html | None:
     word = mark(cell)
     if word in (None, "as expected"):
         return None
-    change = f"{word}: {_change(cell)}" if full and word == "changed" else word
+    changed = word in ("changed", UNDRIFTED)
+    change = f"{word}: {_change(cell)}" if full and changed else word
     return tag("span", change, class_="iv-since")
 
 
@@ -81,6 +101,8 @@ def _side_by_side(cell: CellRecord, comparison: Comparison) -> Html:
     ]
     checkpoint = comparison.checkpoint or cell.checkpoint
     caption = f"Expected: {checkpoint} in {comparison.baseline}."
+    if comparison.change:
+        caption += f" {_CHANGED[comparison.change]}"
     columns = ("", "expected", "found")
     return headed_table(title, columns, rows, caption=caption, texts={1, 2})
 

@@ -126,11 +126,6 @@ def _runs(of: Asked) -> Iterator[Want]:
     yield Want(of, "runs", of.run(of.tokens.target + of.tokens.instructed), of.bench.runs)
 
 
-def _headroom(of: Asked) -> Iterator[Want]:
-    if not of.options.measure_anyway:
-        yield from _runs(of)
-
-
 def _sweep(of: Asked, source: SourceName, protocol: Protocol) -> Iterator[Want]:
     bench, few = of.bench, CHECKED_SAMPLES / len(of.bench.items)
     order = RELEASED_ORDER if protocol == "released" else of.options.order
@@ -211,7 +206,7 @@ ASKS: Mapping[str, Callable[[Asked], Iterator[Want]]] = {
     "behaviour": _behaviour,
     "behaviour on every task": _every_behaviour,
     "runs": _runs,
-    "headroom": _headroom,
+    "headroom": _runs,
     "sweeps": _sweeps,
     "released sweep": _released_sweep,
     "controls": _controls,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,12 +18,14 @@ from ivfixtures.judging import COMPETENT, no_headroom
 from ivfixtures.provenance import command, parameters, provenance
 from ivfixtures.subjects import Subject
 from ivfixtures.tasks import normalize_answer
-from ivfixtures.verdicts import Hearing
+from ivfixtures.verdicts import PASSED_OVER, Hearing
 from ivmethods.discovery import picking_part
 from ivmethods.layouts import layout_of
 from ivmethods.metrics import METRICS
 from ivmethods.statistics import Interval, clopper_pearson
 from ivmethods.sweep import LayerTuple, Sweep
+
+_ANYWAY = "; --measure-anyway measures all the same"
 
 
 class Cell:
@@ -47,6 +49,7 @@ class Cell:
         self.metric = subject.metric or METRICS[0]
         self.record: CellRecord | None = None
         self._start = time.perf_counter()
+        self._passed: list[str] = []  # gates that --measure-anyway went past
 
     @cached_property
     def parts(self) -> tuple["Cell", ...]:
@@ -131,18 +134,21 @@ class Cell:
         Source: section 3, "Confirming Instruction Following Ability"; IA > 0.5.
         """
         for part in self.parts:
-            if decision := part.incompetence():
-                self.conclude(decision)
+            if decision := part._lacking_competence():
+                self._stop_at(part, "competence", decision)
 
     def incompetence(self) -> Decision | None:
         """A `not_applicable` decision where the (first) checkpoint is not to be measured."""
-        if self.bench.options.measure_anyway or self._is_competent:
+        return None if self.bench.options.measure_anyway else self._lacking_competence()
+
+    def _lacking_competence(self) -> Decision | None:
+        if self._share_valid.low > COMPETENT:
             return None
         share = self._share_valid
         reason = (
             f"{self.bench.checkpoint.name} does not follow the instruction of "
             f"{self.bench.task.name}: IA={share.estimate:.2f} (lower bound {share.low:.2f}, "
-            f"n={share.n}), but should be above {COMPETENT}; --measure-anyway measures all the same"
+            f"n={share.n}), but should be above {COMPETENT}{_ANYWAY}"
         )
         at = (self.bench.checkpoint.name, self.bench.task.name)
         return Decision("not_applicable", reason, gate=cell_id(cell_name("behaviour", *at, "ia")))
@@ -152,22 +158,27 @@ class Cell:
         """IA as the behaviour claim has it: by the judge where there is one for the task."""
         return clopper_pearson(self.judged.valid if self.judged else self.valid)
 
-    @property
-    def _is_competent(self) -> bool:
-        return self._share_valid.low > COMPETENT
-
     def require_headroom(self, smallest: float) -> None:
         """Conclude `inconclusive` before any sweep where there is nothing to restore."""
         for of, part in self._named_parts():
-            if decision := part.saturation(smallest):
+            if decision := no_headroom(part.gap("rr"), smallest):
                 named = replace(decision, reason=of + decision.reason)
-                self.conclude(named, tables=[exhibits.runs(part)])
+                # The values that its verdict rests on, for a later run to compare.
+                gap = {} if of else {"gap": part.gap("rr")}
+                self._stop_at(part, "headroom", named, tables=[exhibits.runs(part)], per_sample=gap)
 
     def saturation(self, smallest: float) -> Decision | None:
         """An `inconclusive` decision where the (first) checkpoint has no headroom."""
         if self.bench.options.measure_anyway:
             return None
         return no_headroom(self.gap("rr"), smallest)
+
+    def _stop_at(self, part: "Cell", gate: str, decision: Decision, **evidence: Any) -> None:
+        """Conclude with a gate's decision; with --measure-anyway note it instead, and go on."""
+        if not self.bench.options.measure_anyway:
+            self.conclude(decision, **evidence)
+        reason = decision.reason.removesuffix(_ANYWAY)
+        part._passed.append(f"gate of {gate} {PASSED_OVER}: {reason}")
 
     def require_order(self, order: int) -> None:
         """Conclude `not_applicable` unless tuples of that many layers were patched."""
@@ -263,6 +274,4 @@ class Cell:
                 f"{dropped} samples are not in logit_diff: both answers begin with the same token, "
                 "or not with the same white space"
             )
-        if options.measure_anyway and not self._is_competent:
-            notes.append("not competent: measured because of --measure-anyway")
-        return tuple(notes)
+        return (*notes, *self._passed)

@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 
 from ivevidence import CellRecord, Comparison, Drift, EvidenceError, Expectation, Store
-from ivevidence.drifts import ALPHA, drifts, is_beyond
-from ivevidence.expectations import Expectations, KeptValues, read_expectations, values_of
+from ivevidence.drifts import ALPHA, are_same, drifts, is_beyond
+from ivevidence.expectations import (
+    Expectations,
+    KeptValues,
+    read_expectations,
+    rule_digest,
+    values_of,
+)
 from ivevidence.matching import partners
-from ivevidence.records import CellName, cell_id, claim_of
+from ivevidence.records import UNDRIFTED, CellName, cell_id, claim_of
 
 
 def read_expecting(config: pytest.Config, store: Store) -> "Expecting | None":
@@ -134,12 +140,35 @@ class Expecting:
         if partner is None:
             return replace(record, comparison=Comparison(str(self.path), None))
         entry = self.expectations.entry(partner)
-        moved = self._drifts(partner, record)
-        limit = self.max_drift
+        before = self._values(partner)
+        moved = self._drifts(before, record)
+        limit, follows = self.max_drift, self._followed(record, entry)
         beyond = [d.name for d in moved if limit is not None and is_beyond(d, limit)]
-        comparison = Comparison(str(self.path), entry, partner[0], moved, tuple(beyond))
-        comparison = replace(comparison, follows=self._followed(record, entry))
+        changed = entry.verdict != record.decision.verdict and not follows
+        change = self._change(before, record, moved) if changed else None
+        comparison = Comparison(
+            str(self.path), entry, partner[0], moved, tuple(beyond), follows, change
+        )
         return replace(record, comparison=comparison)
+
+    def _change(
+        self, before: KeptValues | None, record: CellRecord, moved: tuple[Drift, ...]
+    ) -> str:
+        """What came with a changed verdict, one of `CHANGES`.
+
+        Without a drift it may be chance: two equal checkpoints often have two verdicts. Not so
+        where the rule changed, or where nothing else did.
+        """
+        if (
+            self.expectations.rules.get(record.claim.name, (now := rule_digest(record.claim)))
+            != now
+        ):
+            return "another rule"
+        if before is None or not moved:
+            return "nothing to compare"
+        if any(is_beyond(drift, 0) for drift in moved):
+            return "with a drift"
+        return "same values" if are_same(before.values, record.per_sample) else UNDRIFTED
 
     def _followed(self, record: CellRecord, entry: Expectation) -> str | None:
         """The cell whose change of verdict is all that changed this one, if there is one.
@@ -159,9 +188,8 @@ class Expecting:
                 return cell_id(now) if passed == bool(gate) else None
         return None
 
-    def _drifts(self, partner: CellName, record: CellRecord) -> tuple[Drift, ...]:
+    def _drifts(self, before: KeptValues | None, record: CellRecord) -> tuple[Drift, ...]:
         """Drifts since the entry, if the store has its values; bounds hold for the whole run."""
-        before = self._values(partner)
         if before is None:
             return ()
         common = before.values.keys() & record.per_sample.keys()

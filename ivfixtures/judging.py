@@ -111,7 +111,7 @@ def _number(value: float | None) -> str:
 
 def _samples_to_decide(criteria: Sequence[Criterion], samples: int) -> int | None:
     """All open criteria must come beyond; but one whose estimate is short is enough to refute."""
-    undecided = [(c, _needed(c)) for c in criteria if c.outcome == "open"]
+    undecided = [(c, _needed(c, samples)) for c in criteria if c.outcome == "open"]
     refuting = [
         need for c, need in undecided if c.estimate is not None and c.estimate < c.threshold
     ]
@@ -121,13 +121,14 @@ def _samples_to_decide(criteria: Sequence[Criterion], samples: int) -> int | Non
         needed = max(need for _, need in undecided if need)
     else:
         needed = None
-    return None if needed is None else math.ceil(needed * samples / criteria[0].n)
+    return None if needed is None else math.ceil(needed)
 
 
-def _needed(c: Criterion) -> int | None:
+def _needed(c: Criterion, samples: int) -> float | None:
     if c.estimate is None:
         return None
     low = -math.inf if c.low is None else c.low
     high = math.inf if c.high is None else c.high
     interval = Interval(c.estimate, low, high, c.n)
-    return sample_size_to_decide(interval, c.threshold, p_value=c.p_value)
+    needed = sample_size_to_decide(interval, c.threshold, p_value=c.p_value)
+    return None if needed is None else needed * samples / c.n

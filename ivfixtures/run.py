@@ -12,6 +12,7 @@ import pytest
 
 from ivevidence import CellError, CellRecord, Store, open_place, render
 from ivevidence.places import Folder, Place
+from ivevidence.records import UNDRIFTED
 from ivevidence.svg import visible_text
 from ivfixtures import selection
 from ivfixtures.errors import error_line
@@ -21,7 +22,7 @@ from ivfixtures.screen import Screen, Terminal
 from ivfixtures.subjects import PUBLISHED, Subject, measured_subjects, published_subjects
 from ivfixtures.summary import summarize
 from ivfixtures.tasks import passed_over
-from ivfixtures.verdicts import Concluded, Hearing
+from ivfixtures.verdicts import Concluded, Hearing, changed_without_drift
 
 if TYPE_CHECKING:
     from ivfixtures.options import Options
@@ -161,6 +162,9 @@ class Run:
                 "missing": [f"{asked} of {of}" for of, asked in missing],
             }
             self.store.measured = self.store.reused = 0
+            if cell.record and (warning := changed_without_drift(cell.record)):
+                # JUnit XML takes it from the report of the teardown.
+                item.user_properties.append((UNDRIFTED, warning))
         return report
 
     @pytest.hookimpl(tryfirst=True)

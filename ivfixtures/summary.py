@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ivevidence import VERDICTS, CellRecord
+from ivevidence.records import UNDRIFTED
 from ivevidence.report_comparison import MARKS, mark
 from ivevidence.svg import visible_text
+from ivfixtures.verdicts import PASSED_OVER
 
 if TYPE_CHECKING:
     from ivfixtures.expecting import Expecting
@@ -32,6 +34,8 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
             "on",
             red=True,
         )
+    if passed := sum(PASSED_OVER in " ".join(record.notes) for record in run.cells):
+        line(f"{passed} cells went past a gate (--measure-anyway); their notes say which")
     if not run.judged:
         line("no cell was judged: the run fails", red=True)
     if run.measured or run.reused:
@@ -70,7 +74,7 @@ def _expected(run: Run, line: Callable[..., Any]) -> None:
         line("--max-drift: the store has no values of these expectations, so nothing was compared")
     for kind, found in kinds.items():
         for text in found[:MOST_NAMED]:
-            line(f"  {kind}: {text}")
+            line(f"  {kind}: {text}", yellow=kind == UNDRIFTED)
         if len(found) > MOST_NAMED:
             line(f"  {kind}: {len(found) - MOST_NAMED} more, in the report")
     if unseen := _unseen(run.cells, expecting):
@@ -110,7 +114,7 @@ def _place(record: CellRecord) -> str:
 def _named(record: CellRecord, kind: str | None) -> str:
     """The cell as it is listed under a kind."""
     comparison, verdict = record.comparison, record.decision.verdict
-    if kind == "changed" and comparison and comparison.expectation:
+    if kind in ("changed", UNDRIFTED) and comparison and comparison.expectation:
         return f"{record.cell_id}: {comparison.expectation.verdict} -> {verdict}"
     if comparison and comparison.follows:
         return f"{record.cell_id}: {verdict}, as {comparison.follows} changed"

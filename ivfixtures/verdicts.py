@@ -6,8 +6,19 @@ from typing import NoReturn
 import pytest
 
 from ivevidence import CellRecord, Comparison, Criterion, Decision, Drift, Expectation
+from ivevidence.records import UNDRIFTED
 from ivevidence.svg import visible_text
 from ivfixtures.expecting import Expecting
+
+PASSED_OVER = "passed over (--measure-anyway)"  # in a cell's note, after the gate's name
+# What a changed verdict says of why it fails.
+_CAUSES = {
+    "with a drift": "values drifted further than chance takes them",
+    "same values": "no value moved: not the checkpoint, but what judges it changed",
+    "another rule": "the claim's rule is another one since: see the verdicts, write the file again",
+    "nothing to compare": "no per-sample values to tell chance from a drift by: another store, or "
+    "none are kept of such a cell",
+}
 
 
 class Concluded(Exception):  # noqa: N818 - not an error: a cell is judged and its test passes
@@ -33,13 +44,16 @@ class Hearing:
         """End the test with pytest's outcome, its message being the statistics.
 
         supported passes, refuted fails, inconclusive and not_applicable skip. With expectations:
-        what was expected passes, or is xfailed if it is refuted; all else fails.
+        what was expected passes, or is xfailed if it is refuted; so does a verdict that changed
+        without a drift; all else fails.
         """
         verdict, message = record.decision.verdict, _visible(decision_text(record.decision))
         comparison, xfail_refuted = record.comparison, self.xfail_refuted
         if comparison:
             if problem := self._problem(comparison, record):
                 pytest.fail(_visible(problem), pytrace=False)
+            if warning := changed_without_drift(record):
+                message = f"{UNDRIFTED}: {_visible(warning)}\n{message}"
             xfail_refuted = True
         if verdict == "refuted" and xfail_refuted:
             pytest.xfail(message)
@@ -60,7 +74,7 @@ class Hearing:
             )
         before = comparison.expectation
         moved = [drift for drift in comparison.drifts if drift.name in comparison.drifted]
-        if comparison.follows:
+        if comparison.follows or comparison.change == UNDRIFTED:
             return None
         if before.verdict != decision.verdict:
             what = f"changed: {before.verdict} -> {decision.verdict}"
@@ -71,11 +85,20 @@ class Hearing:
             return None
         lines = [
             f"{what} [{comparison.baseline}]",
+            *([_CAUSES[comparison.change]] if comparison.change else []),
             f"expected of {comparison.checkpoint}: {expectation_text(before)}",
             f"now {decision_text(decision)}",
             *map(drift_text, moved),
         ]
         return "\n".join(lines)
+
+
+def changed_without_drift(record: CellRecord) -> str | None:
+    """Both verdicts of a cell whose verdict changed without a drift; None of any other."""
+    comparison = record.comparison
+    if not (comparison and comparison.expectation and comparison.change == UNDRIFTED):
+        return None
+    return f"{comparison.expectation.verdict} -> {record.decision.verdict}"
 
 
 def decision_text(decision: Decision) -> str:

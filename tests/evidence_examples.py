@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ivevidence.records import (
+    UNDRIFTED,
     CellError,
     CellRecord,
     Claim,
@@ -145,7 +146,8 @@ def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
     """The cell held to an entry that gives it this mark of the report."""
     verdict, leading = cell.decision.verdict, cell.decision.criteria[:1]
     other = "refuted" if verdict != "refuted" else "supported"
-    entry = Expectation(other if mark in ("changed", "follows its gate") else verdict)
+    changed = mark in ("changed", UNDRIFTED, "follows its gate")
+    entry = Expectation(other if changed else verdict)
     for c in leading:
         entry = replace(entry, criterion=c.name, estimate=0.125, low=0.0625, high=0.25, n=40)
     if mark == "new":
@@ -156,7 +158,8 @@ def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
     )
     drifted = ("effect",) if mark == "drifted" else ()
     follows = "behaviour[tiny-olmo2]" if mark == "follows its gate" else None
-    comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted, follows)
+    change = {"changed": "with a drift", UNDRIFTED: UNDRIFTED}.get(mark)
+    comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted, follows, change)
     return replace(cell, comparison=comparison)
 
 

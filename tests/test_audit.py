@@ -227,10 +227,10 @@ def independent_verdicts():
     found = {}
     for table, tests in tables.items():
         counts = [exact_prints()[test.t.text, test.p.text] for test in tests]
-        least = independent_holm([upper_tail(min(c)) for c in counts])
-        most = independent_holm([upper_tail(max(c)) for c in counts])
-        for test, low, high in zip(tests, least, most, strict=True):
-            verdict = "supported" if low < LEVEL else "refuted" if high >= LEVEL else "inconclusive"
+        above = independent_holm([upper_tail(min(c)) for c in counts])
+        below = independent_holm([upper_tail(N - max(c)) for c in counts])
+        for test, more, less in zip(tests, above, below, strict=True):
+            verdict = "supported" if more < LEVEL else "refuted" if less < LEVEL else "inconclusive"
             found[table, test.model.name, test.task, test.layers] = verdict
     return found
 
@@ -250,10 +250,10 @@ def test_verdicts_by_table():
         for table in (5, 6, 7, 8)
     }
     assert found == {
-        5: {"supported": 65, "refuted": 31, "not judged": 24},
-        6: {"supported": 20, "refuted": 33, "inconclusive": 10, "not judged": 57},
-        7: {"supported": 66, "refuted": 25, "inconclusive": 15, "not judged": 14},
-        8: {"supported": 42, "refuted": 48, "inconclusive": 10, "not judged": 10}
+        5: {"supported": 65, "refuted": 2, "inconclusive": 29, "not judged": 24},
+        6: {"supported": 20, "refuted": 22, "inconclusive": 21, "not judged": 57},
+        7: {"supported": 66, "refuted": 4, "inconclusive": 36, "not judged": 14},
+        8: {"supported": 42, "refuted": 20, "inconclusive": 38, "not judged": 10}
         | {"not printed": 10},
     }
 
@@ -261,12 +261,14 @@ def test_verdicts_by_table():
 def test_verdicts_by_column():
     decisions = {place: claim.decide(column) for place, column in audited_columns().items()}
     found = Counter(decision.verdict for decision in decisions.values())
-    assert found == {"supported": 6, "refuted": 35, "inconclusive": 6, "not_applicable": 1}
+    assert found == {"supported": 6, "refuted": 18, "inconclusive": 23, "not_applicable": 1}
     for (model, task), decision in decisions.items():
         own = {v for (_, *at, _), v in independent_verdicts().items() if at == [model, task]}
         expected = next((v for v in ("refuted", "inconclusive", "supported") if v in own), None)
         assert decision.verdict == (expected or "not_applicable")
-    assert claim.decide_all(list(decisions.values())).verdict == "refuted"
+    strict = [claim.decide(column, ways=claim.TABLES) for column in audited_columns().values()]
+    assert Counter(decision.verdict for decision in strict) == found
+    assert claim.decide_all(strict).verdict == "refuted"
 
 
 def test_columns_are_the_lists_by_rank_of_contrastive_and_by_logit_of_other_tasks():
@@ -322,12 +324,14 @@ def judged(counts):
     ("counts", "verdict", "said"),
     [
         ([90] * 8, "supported", "8 of 8 judged tests are significant"),
-        ([90] * 7 + [55], "refuted", "not significant: 1 (on significantly less than half: 0)"),
-        ([90] * 7 + [20], "refuted", "not significant: 1 (on significantly less than half: 1)"),
+        ([90] * 7 + [50], "inconclusive", "7 of 8 judged tests are significant, not shown: 1"),
+        ([90] * 7 + [45], "inconclusive", "not shown: 1"),
+        ([90] * 7 + [20], "refuted", "on significantly less than half: 1"),
+        ([90] * 6 + [20, 55], "refuted", "less than half: 1, not shown: 1"),
         ([90] * 7 + [100], "inconclusive", "open as several counts print alike: 1"),
         ([90] * 7 + [0], "inconclusive", "open as several counts print alike: 1"),
-        ([90] * 6 + [0, 40], "refuted", "open as several counts print alike: 1"),
-        ([90] * 7 + [51], "refuted", "not significant: 1"),
+        ([90] * 6 + [0, 40], "inconclusive", "not shown: 1, open as several counts print alike: 1"),
+        ([90] * 6 + [0, 20], "refuted", "open as several counts print alike: 1"),
     ],
 )
 def test_a_column_is_supported_by_all_of_its_tests_and_refuted_by_one(counts, verdict, said):
@@ -386,16 +390,17 @@ def verdicts(shares, others, *, runs):
 @pytest.mark.parametrize("others", [0.5, 0.9])
 def test_one_pair_without_the_effect_is_rarely_overlooked(others):
     found = verdicts([0.5] + [0.9] * 7, others, runs=RUNS)
-    assert found["supported"] <= LEVEL * RUNS
+    assert max(found["supported"], found["refuted"]) <= LEVEL * RUNS
 
 
-def test_a_column_without_the_effect_is_never_supported():
-    assert verdicts(0.5, 0.9, runs=100) == {"refuted": 100}
+def test_pairs_on_half_of_the_samples_are_neither_shown_nor_refuted():
+    assert verdicts(0.5, 0.9, runs=100)["inconclusive"] >= 95
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.8, "supported"), (0.25, "refuted")])
 @pytest.mark.parametrize("others", [0.5, 0.8])
-def test_pairs_that_hold_on_most_samples_are_found(others):
-    assert verdicts(0.8, others, runs=100)["supported"] >= 95
+def test_pairs_that_hold_on_most_samples_or_on_few_are_told(share, verdict, others):
+    assert verdicts([share] * 8, others, runs=100)[verdict] >= 95
 
 
 def test_pairs_that_hold_nearly_always_stay_open_as_their_print_does_not_tell():
@@ -436,7 +441,7 @@ def test_the_audit_runs_in_seconds_and_without_torch(run):
     result, _, seconds = run
     assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
     assert "imported: []" in result.stdout
-    assert "36 failed, 6 passed, 7 skipped" in result.stdout
+    assert "19 failed, 6 passed, 24 skipped" in result.stdout
     assert "measurements:" not in result.stdout
     assert seconds < 10
 

@@ -6,9 +6,11 @@ in 5 %, and its counts scatter around that: such worlds may reach 7 %.
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks import worlds
 from benchmarks.worlds.superadditivity import FIRST, SECOND, SimulatedCell
@@ -23,6 +25,7 @@ RUNS = 500
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
 QUICK_RUNS = 40
+QUICK_SIZES = {"linear_separability": 200}  # others: 50
 POWER = 0.9  # at 200 samples, where a world is one of power
 
 ALL = [(rule, world) for rule in worlds.RULES for world in worlds.worlds(rule)]
@@ -38,24 +41,26 @@ def halves(generator, n):
 # ---------------------------------------------------------------------------------------- worlds
 
 
-def check(world, samples, runs):
+def check(world, samples, runs, *, limits):
     found = worlds.rates(world, samples=samples, runs=runs)
-    for rate, limit in zip((found.supported, found.refuted), world.limits, strict=True):
+    for rate, limit in zip((found.supported, found.refuted), limits, strict=True):
         assert rate <= limit, found
     if "(power)" in world.name and samples == 200:
-        assert found.supported >= POWER
+        assert (found.refuted if world.truth == "false" else found.supported) >= POWER
 
 
 @pytest.mark.parametrize(("rule", "world"), ALL, ids=NAMES)
 def test_rules_are_rarely_wrong_in_any_world(rule, world):
-    check(world, 50, QUICK_RUNS)
+    """So few runs scatter: errors up to what a rate on the limit reaches in one of a hundred."""
+    scattered = stats.binom.isf(0.01, QUICK_RUNS, world.limits) / QUICK_RUNS
+    check(world, QUICK_SIZES.get(rule, 50), QUICK_RUNS, limits=scattered)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("samples", worlds.SIZES)
 @pytest.mark.parametrize(("rule", "world"), ALL, ids=NAMES)
 def test_rules_are_rarely_wrong_in_many_runs(rule, world, samples):
-    check(world, samples, 300)
+    check(world, samples, 300, limits=world.limits)
 
 
 # --------------------------------------------------------------------------------------- picking
@@ -316,6 +321,8 @@ def test_samples_to_decide_are_samples_of_the_cell():
     nearly = example(0, -0.2, 0.11)
     assert judge([below, nearly], samples=100).samples_to_decide == 122
     assert judge([example(0.3, 0.2, 0.4), far_above], samples=50).samples_to_decide == 113
+    fewer = replace(far_above, n=25)  # a criterion may see fewer samples than others do
+    assert judge([example(0.3, 0.2, 0.4), fewer], samples=50).samples_to_decide == 114
     unbounded = judge([example(0.2, None, None), far_above], samples=100)
     assert (unbounded.verdict, unbounded.samples_to_decide) == ("inconclusive", None)
     assert "between anything and anything" in unbounded.reason

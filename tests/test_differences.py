@@ -38,7 +38,8 @@ def cells_of(values, sampled: str = "query") -> list:
 @given(runs())
 def test_a_run_does_not_differ_from_itself(run):
     difference = compare(run, run)
-    assert difference.counts == {"changed": 0, "drifted": 0, "same": len(run.cells)}
+    kinds = {"changed": 0, "changed without drift": 0, "drifted": 0}
+    assert difference.counts == {**kinds, "same": len(run.cells)}
     assert difference.only_before == difference.only_after == difference.settings == ()
     assert difference.is_clean is not bool(run.run.get("interrupted"))
 
@@ -124,6 +125,33 @@ def test_adjusted_p_values_keep_their_order_and_are_no_smaller(p_values):
     assert ordered == sorted(ordered)
 
 
+def changed_cell(values, **changes):
+    return light_cell(verdict="refuted", estimate=-0.2, values=values, **changes)
+
+
+def test_a_verdict_that_changed_without_a_drift_is_a_warning_unless_something_else_changed():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=40)
+    cell, near = light_cell(values=values), changed_cell(values + rng.normal(0, 0.1, 40))
+    found = compare(a_run(cell), a_run(near))
+    assert found.counts["changed without drift"] == 1
+    assert found.is_clean
+    said = text(a_run(cell), a_run(near))
+    assert "Verdicts that changed without a drift beyond chance: 1" in said
+    assert "✓ supported → ✕ refuted" in said
+    assert re.search(r"Δ +effect", said)
+    assert "changed without drift" in shown(a_run(cell), a_run(near)).texts
+    for other in (
+        changed_cell(values + 1 + rng.normal(0, 0.1, 40)),
+        changed_cell(values),
+        replace(near, per_sample={}),
+        replace(near, claim=replace(near.claim, rule="another")),
+    ):
+        found = compare(a_run(cell), a_run(other))
+        assert found.counts["changed"] == 1
+        assert not found.is_clean
+
+
 def test_a_changed_rule_is_told_with_the_verdict_that_it_changed():
     cell = light_cell()
     claim = replace(cell.claim, rule="supported if all is well", thresholds={"share of gap": 0.5})
@@ -182,7 +210,7 @@ def test_changes_come_first_with_both_criteria_then_drifts_then_the_rest():
         light_cell(task="new"),
     )
     said = text(before, after)
-    order = ["changing", "drifting", "gone", "new", "1 changed, 1 drifted, 1 same"]
+    order = ["changing", "drifting", "gone", "new", "1 changed, 0 changed"]
     assert [said.index(word) for word in order] == sorted(said.index(word) for word in order)
     assert "kept" not in said
     assert "✓ supported → ✕ refuted" in said

@@ -112,6 +112,17 @@ def test_without_a_range_what_moved_alike_tells_nothing():
     assert (found.low, found.high, found.p_value) == (None, None, 1)
 
 
+def test_a_move_that_float32_may_make_is_no_drift():
+    rng = np.random.default_rng(0)
+    before = rng.normal(0, 10, N)
+    moved = before + 2e-6 + rng.normal(0, 1e-6, N)
+    assert stats.ttest_rel(moved, before).pvalue < 1e-9
+    found = drift_of(before, moved)
+    assert found.p_value == 1
+    assert not is_beyond(found, 0)
+    assert is_beyond(drift_of(before, before + 2e-3 + rng.normal(0, 1e-3, N)), 0)
+
+
 # Most samples gain a little and few lose much: no drift in the mean.
 RARE_LOSSES = {
     "2 %": lambda rng: np.where(rng.random(20) < 0.02, -0.9, 0.018 / 0.98),
@@ -142,39 +153,6 @@ def test_a_drift_is_beyond_when_its_whole_interval_is(low, high, beyond):
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
     assert is_beyond(found, 0.19) is beyond
     assert not is_beyond(found, 0.21)
-
-
-# The largest drift allowed is 0.1. Each world's true drift is exactly that, the worst case.
-WORLDS = {
-    "normal": lambda rng, n: 0.1 + rng.normal(0, 0.3, n),
-    "heavy tails": lambda rng, n: 0.1 + 0.3 * rng.standard_t(3, n),
-    "skewed": lambda rng, n: 0.1 - 0.3 * (rng.exponential(1, n) - 1),
-    "answers": lambda rng, n: rng.choice([1.0, 0.0, -1.0], n, p=[0.15, 0.8, 0.05]),
-}
-
-
-def beyond_rate(make, *, n=N, largest=0.1, runs=1000):
-    rng = np.random.default_rng(2)
-    names = [str(i) for i in range(n)]
-    hits = 0
-    for _ in range(runs):
-        before = rng.normal(size=n)
-        found = drift_of(before, before + make(rng, n), before_names=names, after_names=names)
-        hits += is_beyond(found, largest)
-    return hits / runs
-
-
-@pytest.mark.parametrize("world", WORLDS)
-def test_a_drift_that_is_allowed_seldom_fails(world):
-    assert beyond_rate(WORLDS[world]) <= 0.045  # 2.5 % of one side; 3.1 % where skewed
-
-
-def test_a_drift_of_zero_is_never_beyond_what_is_allowed():
-    assert beyond_rate(lambda rng, n: rng.normal(0, 0.3, n)) == 0
-
-
-def test_a_drift_further_than_allowed_is_found():
-    assert beyond_rate(lambda rng, n: 0.3 + rng.normal(0, 0.3, n), runs=300) >= 0.99
 
 
 @pytest.mark.parametrize(("fell", "expected"), [(5, 0.0625), (6, 0.03125), (0, 1.0)])

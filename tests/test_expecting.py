@@ -10,7 +10,12 @@ import pytest
 
 import ivfixtures.published.audit  # noqa: F401 - once, so that its classes outlive each run
 from ivevidence import Decision, Drift, Store, read_evidence
-from ivevidence.expectations import expect, keep_values, read_expectations
+from ivevidence.expectations import (
+    expect,
+    keep_values,
+    read_expectations,
+    write_expectations,
+)
 from ivfixtures.bench import Bench
 from ivfixtures.expecting import Expecting
 from ivfixtures.verdicts import Concluded, Hearing
@@ -291,6 +296,97 @@ def test_values_that_the_store_lacks_are_no_drift(tmp_path):
     assert expecting.compare(record).comparison.drifts == ()
 
 
+def test_a_verdict_that_changed_without_a_drift_is_a_warning(tmp_path):
+    record, before = moved(0.0)
+    for verdict, outcome in [("inconclusive", Concluded), ("refuted", pytest.xfail.Exception)]:
+        changed = replace(record, decision=Decision(verdict, "why"))
+        hearing, compared = held(changed, before, tmp_path, max_drift=0.0)
+        assert compared.comparison.change == "changed without drift"
+        with pytest.raises(outcome) as raised:
+            hearing.tell(compared)
+        if verdict == "refuted":
+            assert str(raised.value).startswith("changed without drift: supported -> refuted\n")
+
+
+def without_values(record, _before):
+    return replace(record, per_sample={})
+
+
+def of_the_same_values(record, before):
+    return replace(record, per_sample=before.per_sample)
+
+
+def under_another_rule(record, _before):
+    return replace(record, claim=replace(record.claim, rule="another one"))
+
+
+@pytest.mark.parametrize(
+    ("by", "change", "cause"),
+    [
+        (0.3, None, "values drifted"),
+        (0.0, without_values, "no per-sample values"),
+        (0.0, of_the_same_values, "no value moved"),
+        (0.0, under_another_rule, "the claim's rule is another one"),
+    ],
+)
+def test_a_verdict_that_chance_cannot_have_changed_fails(tmp_path, by, change, cause):
+    record, before = moved(by)
+    record = replace(record, decision=Decision("inconclusive", "why"))
+    hearing, compared = held(change(record, before) if change else record, before, tmp_path)
+    with pytest.raises(pytest.fail.Exception, match=r"^changed: supported -> inconc.*\n" + cause):
+        hearing.tell(compared)
+
+
+def test_a_change_of_verdict_without_values_fails(tmp_path):
+    record, before = moved(0.0)
+    record = replace(record, decision=Decision("inconclusive", "why"))
+    expecting = Expecting(
+        *(tmp_path / "e.json", expect([before]), Store(tmp_path / "empty")),
+        allow_new=False,
+        allow_missing=False,
+        max_drift=None,
+    )
+    expecting.plan([record.name])
+    assert expecting.compare(record).comparison.change == "nothing to compare"
+
+
+def drifting_a_little(pytester, path, store):
+    """Rewrite a baseline: its verdicts are others, its values a little off those kept."""
+    expectations = read_expectations(path)
+    cells = []
+    for cell in evidence(pytester).cells:
+        values = {
+            name: [value + 0.01 * (-1) ** k for k, value in enumerate(series)]
+            for name, series in cell.per_sample.items()
+        }
+        other = Decision("supported" if cell.decision.verdict != "supported" else "refuted", "was")
+        cells.append(replace(cell, decision=other, per_sample=values))
+        keep_values(Store(store), cells[-1])
+    about = {"options": expectations.options, "tasks": expectations.tasks}
+    write_expectations(path, expect(cells, **about))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2", "--dist", "loadgroup", "-o", "addopts=")])
+def test_a_warning_is_in_terminal_report_evidence_and_junit(judge, pytester, store, two, workers):
+    words = [*two, "--store", store, "-k", "localization"]
+    pytester.runpytest_inprocess(*map(str, words), "--write-expect", "e.json")
+    drifting_a_little(pytester, pytester.path / "e.json", store)
+    run = pytester.runpytest_subprocess if workers else pytester.runpytest_inprocess
+    result = run(*map(str, words), "--expect", "e.json", "--junit-xml", "j.xml", *workers)
+    assert result.ret == 0, printed(result)
+    result.stdout.fnmatch_lines(
+        [
+            "expectations of e.json: 4 changed without drift",
+            "  changed without drift: localiz* -> *",
+        ]
+    )
+    records = evidence(pytester).cells
+    assert {cell.comparison.change for cell in records} == {"changed without drift"}
+    junit = (pytester.path / "j.xml").read_text()
+    assert junit.count('<property name="changed without drift" value="supported -&gt; ') == 4
+    assert "4 changed without drift" in (pytester.path / "reports" / "claims.html").read_text()
+
+
 def test_an_expected_refutation_is_strict(tmp_path):
     record, before = moved(0.0)
     before = replace(before, decision=Decision("refuted", "was"))
@@ -299,7 +395,8 @@ def test_an_expected_refutation_is_strict(tmp_path):
         (Decision("supported", ""), pytest.fail.Exception),
         (Decision("inconclusive", ""), pytest.fail.Exception),
     ]:
-        hearing, compared = held(replace(record, decision=decision), before, tmp_path)
+        same = replace(record, decision=decision, per_sample=before.per_sample)
+        hearing, compared = held(same, before, tmp_path)
         with pytest.raises(outcome):
             hearing.tell(compared)
 

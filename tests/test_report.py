@@ -149,7 +149,8 @@ def test_samples_are_counted_and_named_in_the_provenance():
     assert report.all("details", class_="iv-samples") == [{"class": "iv-samples"}]
 
 
-MARKED = {"as expected": 2, "changed": 3, "follows its gate": 1, "drifted": 1, "new": 4}
+MARKED = {"as expected": 2, "changed": 3, "changed without drift": 2}
+MARKED |= {"follows its gate": 1, "drifted": 1, "new": 4}
 
 
 def compared() -> list[CellRecord]:
@@ -165,14 +166,16 @@ def test_every_cell_is_marked_by_how_it_stands_to_its_expectation():
     assert cell_marks == [mark for mark, times in MARKED.items() for _ in range(times)]
     said = " ".join(report.texts)
     assert (
-        "Against main.json: 2 as expected, 3 changed, 1 follows its gate, 1 drifted, 4 new." in said
+        "Against main.json: 2 as expected, 3 changed, 2 changed without drift, 1 follows its gate, "
+        "1 drifted, 4 new." in said
     )
-    assert f"changed: refuted → {cells[2].decision.verdict}" in said
+    assert f" changed: refuted → {cells[2].decision.verdict}" in said
+    assert f"changed without drift: refuted → {cells[5].decision.verdict}" in said
     shown = [text for text in report.texts if text in ("changed", "drifted", "new")]
     # In the matrix and among the filter's choices; what has no figure is said in the line as well.
     assert [shown.count(mark) for mark in ("changed", "new")] == [3 + 1, 2 * 4 + 1]
     options = [attrs["value"] for attrs in report.all("option")]
-    assert options[-6:] == ["", *MARKED]
+    assert options[-7:] == ["", *MARKED]
 
 
 def test_the_verdicts_counted_are_those_measured():
@@ -202,6 +205,8 @@ def test_an_opened_cell_shows_what_was_expected_and_how_far_values_moved():
     assert f"|n|40|{c.n}|" in said
     assert "|effect|−0.375|[−0.5, −0.25]|0.004|50|50|paired|drifted|" in said
     assert "|specific|0.0078|–|0.5|3|4|unpaired|within what is allowed|" in said
+    warned = Page(render([example_comparison(example_cell(), "changed without drift")])).texts
+    assert "no value drifted significantly" in " ".join(warned)
     new = Page(render([example_comparison(example_cell(), "new")])).texts
     assert "No entry for this cell in main.json." in new
 

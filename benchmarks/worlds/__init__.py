@@ -10,7 +10,14 @@ from jaxtyping import Bool
 
 from ivevidence import Decision
 
-RULES = ("superadditivity", "localization")  # names of this package's modules
+RULES = (  # names of this package's modules
+    "behaviour",
+    "localization",
+    "superadditivity",
+    "linear_separability",
+    "tinst_path_dominance",
+    "drifts",
+)
 SIZES = (20, 30, 50, 100, 200)
 # What a rule may say, by what is true: the largest rates of supported and of refuted.
 LIMITS = {

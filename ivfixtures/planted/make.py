@@ -7,15 +7,17 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import behaviour, dominance, separability, stages
+from ivfixtures.planted import active, behaviour, dominance, separability, sharing, stages
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUBJECTS: Mapping[str, Callable[[], Made]] = {
     **behaviour.SUBJECTS,
-    **dominance.SUBJECTS,
     **separability.SUBJECTS,
     **stages.SUBJECTS,
+    **dominance.SUBJECTS,
+    **sharing.SUBJECTS,
+    **active.SUBJECTS,
 }
 
 

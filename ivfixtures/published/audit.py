@@ -21,9 +21,10 @@ Columns = dict[tuple[str, str], tuple["AuditedTest", ...]]
 
 @dataclass(frozen=True)
 class Exact:
-    """Exact binomial test of one count; Holm's p-values are over the judged tests of a table.
+    """Exact binomial tests of one count; Holm's p-values are over the judged tests of a table.
 
-    p: one-sided, of "on more than half of the samples". below: the same of "on less than half".
+    p, holm: one-sided, of "on more than half of the samples". below: Holm's p-value of "on less
+    than half".
     """
 
     p: float
@@ -37,8 +38,8 @@ class AuditedTest:
 
     degenerate: why the inequality says nothing about two layers here, "" if it does. least, most:
     the exact tests if every print of the table stood for its smallest count, and for its largest:
-    Holm's p-values fall as any count rises, so they bound what the real counts give. Both are None
-    unless the test is judged: printed, and not degenerate.
+    Holm's p-values fall as any count rises (those of `below` rise), so they bound what the real
+    counts give. Both are None unless the test is judged: printed, and not degenerate.
     """
 
     printed: PairTest

@@ -124,8 +124,8 @@ def summary(
         *("below half", "ambiguous", "degenerate"),
     )
     caption = (
-        "Numbers of tests. Significant: on more than half of the samples. Without Holm and below "
-        "half (significantly, with Holm, by the largest counts) decide nothing. Ambiguous: more "
+        "Numbers of tests. Significant: on more than half of the samples. Without Holm: decides "
+        "nothing. Below half: significantly, with Holm, by the largest counts. Ambiguous: more "
         "than one count prints so."
     )
     return Table("Columns", names, tuple(rows), caption)
