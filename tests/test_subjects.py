@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import read_evidence
-from ivfixtures.checkpoints import Checkpoint, CheckpointError, family, resolve
+from ivfixtures.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    family,
+    planted_families,
+    resolve,
+)
 from ivfixtures.options import _chosen
 from ivfixtures.subjects import measured_subjects, published_subjects
 
@@ -69,12 +75,13 @@ def test_published_numbers_make_a_cell_for_all_and_one_a_column():
 
 
 TINY, PLANTED = family("tiny-olmo2"), family("tiny-olmo2-planted")
+MADE = {name: family(name) for name in planted_families()}
 
 
 @pytest.mark.parametrize(
     ("names", "families", "expected"),
     [
-        ([], [], {"tiny-olmo2": TINY, "tiny-olmo2-planted": PLANTED}),
+        ([], [], {"tiny-olmo2": TINY, "tiny-olmo2-planted": PLANTED, **MADE}),
         ([], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
         (["tiny-olmo2-sft"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
         (["tiny-olmo2-sft", "tiny-olmo2-dpo"], ["tiny-olmo2"], {"tiny-olmo2": TINY}),
