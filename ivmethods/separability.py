@@ -93,7 +93,8 @@ def lda_plane(
     classes = np.unique(labels)
     fitted = LinearDiscriminantAnalysis(solver="svd", n_components=min(2, len(classes) - 1))
     if np.ptp(points[is_fitted], axis=0).any():
-        flat = fitted.fit(points[is_fitted], labels[is_fitted]).transform(points)
+        with np.errstate(invalid="ignore"):  # shares of no variance, where all means are the same
+            flat = fitted.fit(points[is_fitted], labels[is_fitted]).transform(points)
     else:  # scikit-learn cannot fit it
         flat = np.zeros((len(points), 0))
     flat = np.column_stack([flat, np.zeros((len(flat), 2 - flat.shape[1]))])
