@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ivfixtures.declared_options import EXECUTORS, ORDERS
 from ivfixtures.endpoint import Endpoint, read_endpoint
 from ivfixtures.errors import cut
 from ivfixtures.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
+from ivfixtures.subjects import tasks_of
 from ivfixtures.tasks import Task, TaskError, load_tasks
 from ivmethods.path_graph import Granularity
 
@@ -55,6 +56,15 @@ class Options:
     judge: Endpoint | None
     measure_anyway: bool
     elsewhere: bool = False
+
+    def of(self, checkpoint: Checkpoint) -> "Options":
+        """The options of one checkpoint: one that was made for some tasks has these alone."""
+        return replace(self, tasks=dict(tasks_of(checkpoint, self.tasks)))
+
+    @property
+    def every_task(self) -> dict[str, Task]:
+        """The tasks of all checkpoints."""
+        return {n: t for c in self.checkpoints for n, t in self.of(c).tasks.items()} | self.tasks
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -149,7 +149,8 @@ class Planner:
         at = (checkpoint.label, task.name)
         if at not in self._asked:
             self.run.show(f"planning {checkpoint.name} {task.name}")
-            bench = Bench(checkpoint, task, self.run.options, self.store, self.run.show)
+            options = self.run.options.of(checkpoint)
+            bench = Bench(checkpoint, task, options, self.store, self.run.show)
             self._asked[at] = Asked(bench, lambda other: self._of(checkpoint, other), self._counted)
             self.plan.parameters[checkpoint.name] = self._asked[at].parameters
         return self._asked[at]

@@ -162,7 +162,8 @@ def _cell(
     for checkpoint, task in product(subject.checkpoints, subject.tasks):
         at = (checkpoint.label, task.name)
         if at not in benches:
-            benches[at] = Bench(checkpoint, task, run.options, run.store, run.show)
+            options = run.options.of(checkpoint)
+            benches[at] = Bench(checkpoint, task, options, run.store, run.show)
         benches[at].asked_for.clear()
         own.append(benches[at])
     return Cell(claim, subject, own, nodeid, run.hearing)

@@ -259,7 +259,7 @@ class Run:
         options = self._options
         if options is None:
             return {}
-        tasks = {name: task.digest for name, task in options.tasks.items()}
+        tasks = {name: task.digest for name, task in options.every_task.items()}
         return {"options": options.settings, "tasks": tasks}
 
     def _expecting(self) -> Expecting | None:

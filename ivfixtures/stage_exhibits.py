@@ -136,13 +136,14 @@ def verdicts(decisions: Mapping[str, Decision]) -> Table:
 
 def accuracy_by_layer(probes: Mapping[str, Probes], task: str, threshold: float) -> Figure:
     """Accuracy of each stage's probe by layer."""
-    lines = []
+    lines, most = [], max(len(of.probe.by_layer) for of in probes.values())
     for stage, of in probes.items():
         index, labels = of.rephrasings.tasks.index(task), of.rephrasings.labels
         by_layer = [one_against_rest(p, labels, index) for p in of.probe.by_layer]
-        lines.append(series(stage, [accuracy(found) for found in by_layer]))
+        missing = [None] * (most - len(by_layer))  # stages may have fewer layers than others
+        lines.append(series(stage, [*(accuracy(found) for found in by_layer), *missing]))
     data = {
-        "x": list(range(max(len(of.probe.by_layer) for of in probes.values()))),
+        "x": list(range(most)),
         "series": lines,
         "unit": f"accuracy, {task} against the others",
         "threshold": threshold,

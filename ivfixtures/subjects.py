@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from ivevidence.records import WHOLE
 from ivfixtures.published import MODELS, PaperModel, pair_tests
+from ivfixtures.tasks import made_tasks
 
 if TYPE_CHECKING:
     from ivfixtures.checkpoints import Checkpoint
@@ -89,27 +90,33 @@ def measured_subjects(
             subject,
             metric=metric,
             id=f"{subject.id}-{metric}" if metric else subject.id,
-            planted=_planted(claim, subject.checkpoints),
+            planted=_planted(claim, metric, subject.checkpoints),
         )
         for subject in _PLANS[per](options)
         for metric in metrics
-        if all(_is_judged(claim, c, task) for c in subject.checkpoints for task in subject.tasks)
+        if all(not c.tasks or _truth(claim, metric, c) is not None for c in subject.checkpoints)
     ]
 
 
-def _is_judged(claim: str, checkpoint: Checkpoint, task: Task) -> bool:
-    return not checkpoint.tasks or (
-        claim in dict(checkpoint.planted or ()) and task.name in checkpoint.tasks
-    )
+def tasks_of(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
+    """Those of a run, or the tasks that a checkpoint was made for, whatever the run's are."""
+    return made_tasks(checkpoint.tasks) if checkpoint.tasks else tasks
 
 
-def _planted(claim: str, checkpoints: Sequence[Checkpoint]) -> str | None:
+def _truth(claim: str, metric: str | None, checkpoint: Checkpoint) -> bool | None:
+    """Whether a claim holds by construction; None where that is not known."""
+    planted = dict(checkpoint.planted or ())
+    return planted.get(f"{claim}-{metric}", planted.get(claim))
+
+
+def _planted(claim: str, metric: str | None, checkpoints: Sequence[Checkpoint]) -> str | None:
+    """As `CellRecord.planted`; what is claimed of a family is claimed of each of its stages."""
     if all(checkpoint.planted is None for checkpoint in checkpoints):
         return None
-    truths = {dict(checkpoint.planted or ()).get(claim) for checkpoint in checkpoints}
-    if len(truths) > 1 or None in truths:
+    truths = {_truth(claim, metric, checkpoint) for checkpoint in checkpoints}
+    if None in truths:
         return "unknown"
-    return "holds" if truths == {True} else "fails"
+    return "holds" if all(truths) else "fails"
 
 
 def _of_checkpoint(checkpoint: Checkpoint, tasks: tuple[Task, ...]) -> Subject:
@@ -127,33 +134,41 @@ def _of_checkpoint(checkpoint: Checkpoint, tasks: tuple[Task, ...]) -> Subject:
 
 
 def _per_checkpoint(options: Options) -> list[Subject]:
-    tasks = options.tasks.values()
-    return [_of_checkpoint(c, (task,)) for c, task in product(options.checkpoints, tasks)]
+    return [
+        _of_checkpoint(c, (task,))
+        for c in options.checkpoints
+        for task in tasks_of(c, options.tasks).values()
+    ]
 
 
 def _per_pair(options: Options) -> list[Subject]:
-    pairs = [(a, b) for a, b in combinations(options.tasks.values(), 2) if a.contrast == b.name]
-    return [_of_checkpoint(c, pair) for c, pair in product(options.checkpoints, pairs)]
+    return [
+        _of_checkpoint(c, pair)
+        for c in options.checkpoints
+        for pair in combinations(tasks_of(c, options.tasks).values(), 2)
+        if pair[0].contrast == pair[1].name
+    ]
 
 
 def _per_family(options: Options) -> list[Subject]:
     found = []
-    for (name, members), task in product(options.families.items(), options.tasks.values()):
+    for name, members in options.families.items():
         alone = len(members) == 1
-        found.append(
-            Subject(
-                name=name,
-                family=members[0].family if alone else name,
-                stage=", ".join(checkpoint.stage for checkpoint in members),
-                task=task.name,
-                id=f"{members[0].label if alone else name}-{task.name}",
-                # Judged where its last checkpoint was measured, and after it.
-                group=members[-1].label,
-                selection=tuple(word for c in members for word in ("--checkpoint", c.name)),
-                checkpoints=members,
-                tasks=(task,),
+        for task in tasks_of(members[0], options.tasks).values():
+            found.append(
+                Subject(
+                    name=name,
+                    family=members[0].family if alone else name,
+                    stage=", ".join(checkpoint.stage for checkpoint in members),
+                    task=task.name,
+                    id=f"{members[0].label if alone else name}-{task.name}",
+                    # Judged where its last checkpoint was measured, and after it.
+                    group=members[-1].label,
+                    selection=tuple(word for c in members for word in ("--checkpoint", c.name)),
+                    checkpoints=members,
+                    tasks=(task,),
+                )
             )
-        )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from ivfixtures.taskfiles import (
@@ -26,6 +27,7 @@ __all__ = [
     "TaskError",
     "Valid",
     "load_tasks",
+    "made_tasks",
     "neutral_sentences",
     "normalize_answer",
     "passed_over",
@@ -35,6 +37,7 @@ __all__ = [
 MIN_ITEMS = 2  # one to discover on, one to confirm on
 MIN_REPHRASINGS = 10  # two in each of the five folds of a probe
 _DATA = Path(__file__).parent / "data"
+_PLANTED = Path(__file__).parent / "planted" / "tasks"
 
 
 def load_tasks(folder: Path | None = None) -> dict[str, Task]:
@@ -62,6 +65,16 @@ def load_tasks(folder: Path | None = None) -> dict[str, Task]:
     for definition in definitions.values():
         _check_definition(definition, definitions)
     return {name: _task(d, folder, definitions) for name, d in definitions.items()}
+
+
+@cache
+def made_tasks(names: tuple[str, ...]) -> Mapping[str, Task]:
+    """Return the tasks of a checkpoint that was made for some, packaged ones or of planted ones.
+
+    Raises: TaskError.
+    """
+    known = load_tasks() | load_tasks(_PLANTED)
+    return {name: known[name] for name in names}
 
 
 def passed_over(folder: Path) -> tuple[str, ...]:

@@ -85,14 +85,18 @@ def lda_plane(
 ) -> Plane:
     """Two-dimensional LDA fitted on one half of the samples and scored on the other.
 
-    Two tasks have a single direction; the second coordinate is 0 then.
+    Two tasks have a single direction; the second coordinate is 0 then, and both are where all
+    samples are the same.
 
     Source: appendix D, Figure 21. Deviation: the released script fits and plots the same rows.
     """
     classes = np.unique(labels)
     fitted = LinearDiscriminantAnalysis(solver="svd", n_components=min(2, len(classes) - 1))
-    fitted.fit(points[is_fitted], labels[is_fitted])
-    flat = fitted.transform(points)
+    if np.ptp(points[is_fitted], axis=0).any():
+        with np.errstate(invalid="ignore"):  # shares of no variance, where all means are the same
+            flat = fitted.fit(points[is_fitted], labels[is_fitted]).transform(points)
+    else:  # scikit-learn cannot fit it
+        flat = np.zeros((len(points), 0))
     flat = np.column_stack([flat, np.zeros((len(flat), 2 - flat.shape[1]))])
     means = np.stack([flat[is_fitted & (labels == k)].mean(axis=0) for k in classes])
     distances = np.linalg.norm(flat[~is_fitted, None] - means, axis=2)

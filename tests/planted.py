@@ -27,9 +27,9 @@ def is_what_the_command_makes(name: str, folder: Path) -> bool:
     return ours == made
 
 
-def judged(folder: Path, *names: str, claim: str) -> list[CellRecord]:
+def judged(folder: Path, *names: str, claim: str, by: str = "--checkpoint") -> list[CellRecord]:
     """The cells of subjects, judged end to end as users do; there are some of each."""
-    chosen = [option for name in names for option in ("--checkpoint", name)]
+    chosen = [option for name in names for option in (by, name)]
     command = [sys.executable, "-m", "pytest", "--pyargs", f"claims.test_{claim}"]
     options = ["-p", "no:cacheprovider", "--xfail-refuted", "--store", str(folder / "store")]
     options += chosen

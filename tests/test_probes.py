@@ -345,6 +345,12 @@ def test_random_labels_are_near_chance_in_the_plane_of_the_other_half():
     assert lda_plane(points, labels, np.arange(200) < 199).points.shape == (200, 2)
 
 
+def test_where_all_points_are_the_same_there_is_no_direction():
+    found = lda_plane(np.ones((80, 5)), np.arange(80) % 4, np.arange(80) < 40)
+    assert not found.points.any()
+    assert found.accuracy == 0.25
+
+
 def test_two_tasks_have_one_direction():
     points, is_class = planted(np.random.default_rng(0), "separable")
     found = lda_plane(points, is_class.astype(int), np.arange(80) % 2 == 0)

@@ -157,9 +157,9 @@ def test_cells_of_several_benches_have_a_part_for_each(pytester):
     assert pairs[0].decision.reason == "[('adj_comp', 'logit'), ('adj_ant', 'logit')]"
 
 
-def test_a_subject_made_for_one_claim_is_judged_by_it_only():
+def test_a_subject_made_for_one_claim_is_judged_by_it_only_on_its_own_tasks():
     true, false = (
-        Checkpoint(name, "/p", "planted", None, planted=(("claim", holds),), tasks=("a",))
+        Checkpoint(name, "/p", "planted", None, planted=(("claim", holds),), tasks=("can_fly",))
         for name, holds in (("true", True), ("false", False))
     )
     other = Checkpoint("other", "/p", "sft", None, planted=(("another", True),))
@@ -167,11 +167,27 @@ def test_a_subject_made_for_one_claim_is_judged_by_it_only():
     options = SimpleNamespace(checkpoints=(true, false, other, control, BASE), tasks=OPTIONS.tasks)
     cells = measured_subjects("claim", "checkpoint", (None,), options)
     assert [(s.name, s.task, s.planted) for s in cells] == [
-        ("true", "a", "holds"),
-        ("false", "a", "fails"),
+        ("true", "can_fly", "holds"),
+        ("false", "can_fly", "fails"),
         *((name, t, "unknown") for name in ("other", "control") for t in "abc"),
         *(("m-base", t, None) for t in "abc"),
     ]
     others = measured_subjects("another", "checkpoint", (None,), options)
     expected = {("other", "holds"), ("control", "unknown"), ("m-base", None)}
     assert {(s.name, s.planted) for s in others} == expected
+
+
+def made(name, stage, **planted):
+    truths = tuple((claim.replace("_", "-"), holds) for claim, holds in planted.items())
+    return Checkpoint(name, f"/{name}", stage, None, planted=truths, tasks=("can_fly",))
+
+
+def test_a_planted_truth_may_be_that_of_one_metric_and_a_family_has_it_at_every_stage():
+    base, sft = made("b", "base", claim_rr=False), made("s", "sft", claim=True)
+    options = SimpleNamespace(checkpoints=(base, sft), families={"m": (base, sft)}, tasks={})
+    for per, expected in (
+        ("checkpoint", {("b", "rr", "fails"), ("s", "rr", "holds"), ("s", "logit", "holds")}),
+        ("family", {("m", "rr", "fails")}),
+    ):
+        cells = measured_subjects("claim", per, ("rr", "logit"), options)
+        assert {(s.name, s.metric, s.planted) for s in cells} == expected

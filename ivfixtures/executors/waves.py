@@ -118,7 +118,7 @@ def _inputs(checkpoints: Sequence[Checkpoint], options: Options) -> dict[str, An
     """What measurements depend on and the arguments do not say."""
     return {
         "checkpoints": {checkpoint.name: _digests(checkpoint) for checkpoint in checkpoints},
-        "tasks": {name: task.digest for name, task in options.tasks.items()},
+        "tasks": {name: task.digest for name, task in options.every_task.items()},
         "methods": {name: method.version for name, method in METHODS.items()},
         "versions": environment(LIBRARIES)["versions"],
     }

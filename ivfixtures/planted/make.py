@@ -7,13 +7,25 @@ from pathlib import Path
 
 import transformers
 
-from ivfixtures.planted import active, dominance, localization, sharing, superadditivity
+from ivfixtures.planted import (
+    active,
+    behaviour,
+    dominance,
+    localization,
+    separability,
+    sharing,
+    stages,
+    superadditivity,
+)
 from ivfixtures.planted.folders import Made, planted_card, save
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUBJECTS: Mapping[str, Callable[[], Made]] = {
+    **behaviour.SUBJECTS,
     **localization.SUBJECTS,
     **superadditivity.SUBJECTS,
+    **separability.SUBJECTS,
+    **stages.SUBJECTS,
     **dominance.SUBJECTS,
     **sharing.SUBJECTS,
     **active.SUBJECTS,

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ivfixtures.tasks import Task, load_tasks, neutral_sentences
+from ivfixtures.tasks import Task, made_tasks, neutral_sentences
 
 BOS, EOS, UNKNOWN = "<s>", "</s>", "<unk>"
 
 
 def word_tokenizer(tasks: Sequence[str], *, rephrasings: bool = False) -> PreTrainedTokenizerFast:
-    """A tokenizer of the words of some packaged tasks and of the neutral sentences.
+    """A tokenizer of the words of some tasks and of the neutral sentences.
 
     Punctuation stays with its word, and queries and answers of several words are one: T_inst is
     the instruction's last word with its full stop (`antonym.`), a query is one token (`big.`), and
@@ -21,7 +21,7 @@ def word_tokenizer(tasks: Sequence[str], *, rephrasings: bool = False) -> PreTra
     tasks: names; the tokens come in the order of the sorted words, after BOS, EOS and unknown.
     rephrasings: whether it knows their words too.
     """
-    loaded = [load_tasks()[name] for name in tasks]
+    loaded = [*made_tasks(tuple(tasks)).values()]
     items = [item for task in loaded for item in task.items]
     phrases = {text for i in items for text in (i.query, *i.answers, *i.contrast_answers)}
     several = sorted((re.escape(p) for p in phrases if " " in p), key=lambda p: (-len(p), p))
