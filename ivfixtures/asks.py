@@ -13,6 +13,7 @@ from math import comb
 from ivfixtures import checkpoints, probing
 from ivfixtures.bench import RANDOM_DRAWS, RELEASED_ORDER, Bench
 from ivfixtures.material import NEUTRAL_SENTENCES, SourceName
+from ivfixtures.subjects import contrast_of
 from ivfixtures.tasks import Task
 from ivfixtures.traces import attributed, first_start, traced
 from ivmethods.checks import CHECKED_SAMPLES
@@ -177,8 +178,8 @@ def _paths(of: Asked) -> Iterator[Want]:
 def _contrast_paths(of: Asked) -> Iterator[Want]:
     """Of the contrast task, with the first k, where there is one."""
     if of.bench.task.contrast:
-        contrast = of.sibling(of.options.tasks[of.bench.task.contrast])
-        yield from _paths_of(contrast, of.options.path_k[0], "equation")
+        contrast = contrast_of(of.bench.checkpoint, of.bench.task, of.options.tasks)
+        yield from _paths_of(of.sibling(contrast), of.options.path_k[0], "equation")
 
 
 def _released_paths(of: Asked) -> Iterator[Want]:

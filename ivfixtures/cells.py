@@ -16,7 +16,7 @@ from ivfixtures.bench import Bench
 from ivfixtures.judge import Judged, judged_answers
 from ivfixtures.judging import COMPETENT, no_headroom
 from ivfixtures.provenance import command, parameters, provenance
-from ivfixtures.subjects import Subject
+from ivfixtures.subjects import Subject, contrast_of
 from ivfixtures.tasks import normalize_answer
 from ivfixtures.verdicts import PASSED_OVER, Hearing
 from ivmethods.discovery import picking_part
@@ -69,7 +69,7 @@ class Cell:
         What is measured there is part of the cell's evidence.
         """
         own = self.bench
-        task = own.options.tasks[str(own.task.contrast)]
+        task = contrast_of(own.checkpoint, own.task, own.options.tasks)
         return Bench(own.checkpoint, task, own.options, own.store, own.progress)
 
     @property

@@ -103,6 +103,12 @@ def tasks_of(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> Mapping[str, 
     return made_tasks(checkpoint.tasks) if checkpoint.tasks else tasks
 
 
+def contrast_of(checkpoint: Checkpoint, task: Task, tasks: Mapping[str, Task]) -> Task:
+    """The task of a task's contrast instruction, also where the checkpoint was made without it."""
+    name = str(task.contrast)
+    return (made_tasks((name,)) if checkpoint.tasks else tasks)[name]
+
+
 def _truth(claim: str, metric: str | None, checkpoint: Checkpoint) -> bool | None:
     """Whether a claim holds by construction; None where that is not known."""
     planted = dict(checkpoint.planted or ())

@@ -1,8 +1,14 @@
-"""What planted subjects are made with."""
+"""What planted subjects are made with, and what the tracked verdicts say of them."""
+
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
 
+import claims
+from ivevidence.expectations import read_expectations
+from ivfixtures import registry
 from ivfixtures.planted.handset import SHARP, Handset, code
 from ivfixtures.planted.make import main
 from ivfixtures.planted.words import query_word, word_tokenizer
@@ -84,3 +90,31 @@ def test_claims_that_no_checkpoint_was_made_for_are_left_out(pytester):
     collected = [line for line in result.outlines if "::" in line]
     assert len(collected) == 2
     assert all("test_tinst_path_dominance[planted-dominance-carried" in line for line in collected)
+
+
+BASELINE = Path(__file__).parents[1] / "reports" / "baselines" / "tiny-olmo2.json"
+
+
+def planted_entries():
+    """Claim, truth and tracked verdict of every cell of a planted subject whose truth is known."""
+    cells = read_expectations(BASELINE).cells
+    for family in registry.planted_families():
+        members = registry.family(family)
+        for name, subjects in ((family, members), *((c.name, (c,)) for c in members)):
+            for question, entry in cells.get(name, {}).items():
+                claim, _, inside = question.rstrip("]").partition("[")
+                of_metric = f"{claim}-{inside.rpartition('-')[2]}"
+                truths = [dict(c.planted) for c in subjects]
+                holds = all(t.get(of_metric, t.get(claim)) for t in truths)
+                yield claim, holds, entry.verdict
+
+
+def test_the_tracked_verdicts_find_what_is_planted_and_nothing_else():
+    verdicts = defaultdict(set)
+    for claim, holds, verdict in planted_entries():
+        verdicts[claim, holds].add(verdict)
+    judged = {path.stem.removeprefix("test_") for path in Path(claims.__path__[0]).glob("test_*")}
+    for claim in judged - {"published_audit"}:  # which needs no model
+        assert verdicts[claim, True] == {"supported"}
+        assert verdicts[claim, False]
+        assert "supported" not in verdicts[claim, False]
