@@ -1,6 +1,7 @@
 """Bounds of means and ratios of means of bounded quantities, for rare and tied values, too."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +10,8 @@ from scipy import special
 from ivmethods.statistics import ALPHA, Interval, finite
 
 BYTES_AT_ONCE = 64 * 2**20
+
+Bounds = tuple[float, float]
 
 
 def bounded_ratio(
@@ -92,20 +95,39 @@ def below_zero_p(
 
 def wider(first: Interval, second: Interval) -> Interval:
     """The first interval with the wider one of both bounds on each side."""
-    bounds = _widest((first.low, first.high), (second.low, second.high))
+    return _joined(first, second, _widest)
+
+
+def backed(resampled: Interval, bounded: Interval) -> Interval:
+    """As `wider`, but the second interval's bound alone where the first has none: it is infinite.
+
+    Resampling may give no bound of a bounded quantity, where samples are very skewed. That of
+    `bounded_ratio` holds by itself.
+    """
+    return _joined(resampled, bounded, _widest_finite)
+
+
+def _joined(
+    first: Interval, second: Interval, join: Callable[[Bounds, Bounds], Bounds]
+) -> Interval:
     of_first, of_second = first.at, second.at
     if of_first is None or of_second is None:
+        bounds = join((first.low, first.high), (second.low, second.high))
         return Interval(first.estimate, *bounds, first.n)
 
-    def at(level: float) -> tuple[float, float]:
-        return _widest(of_first(level), of_second(level))
+    def at(level: float) -> Bounds:
+        return join(of_first(level), of_second(level))
 
-    return Interval(first.estimate, *bounds, first.n, at)
+    return Interval(first.estimate, *at(ALPHA), first.n, at)
 
 
-def _widest(*bounds: tuple[float, float]) -> tuple[float, float]:
-    lows, highs = zip(*bounds, strict=True)
-    return min(lows), max(highs)
+def _widest(first: Bounds, second: Bounds) -> Bounds:
+    return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _widest_finite(first: Bounds, second: Bounds) -> Bounds:
+    low, high = (a if math.isfinite(a) else b for a, b in zip(first, second, strict=True))
+    return _widest((low, high), second)
 
 
 def _within(

@@ -38,7 +38,8 @@ def relative_lead(
     leads = _leads(own[counted][:, None], rivals[counted]).mean(axis=1)
     interval = bounded_ratio(leads, draws=draws, seed=seed, alpha_high=alpha_high)
     in_means = float(_leads(own.mean(keepdims=True), rivals.mean(axis=0)).mean())
-    return wider(interval, Interval(in_means, in_means, in_means, interval.n))
+    in_both = in_means, in_means
+    return wider(interval, Interval(in_means, *in_both, interval.n, lambda _: in_both))
 
 
 def _leads(own: np.ndarray, rivals: np.ndarray) -> np.ndarray:

@@ -84,15 +84,20 @@ def sharing(
     size = len(first_fifth(layers)) * heads
     values = np.stack([a[kept][:, groups].reshape(n, -1) for a in (own, contrast)], axis=1)
     calls = active(values.mean(axis=0))
-    known = side_p(values.reshape(n, -1)).reshape(calls.shape) < ALPHA / calls.size
+    p = side_p(values.reshape(n, -1)).reshape(calls.shape)
     early, late = np.s_[:, :size], np.s_[:, size:]
     corrected = [float(chance_corrected_jaccard(*calls[group])) for group in (early, late)]
-    (low, high), (low_late, high_late) = (_bounds(calls[g], known[g]) for g in (early, late))
+
+    def at(level: float) -> tuple[float, float]:
+        known = p < level / calls.size
+        (low, high), (low_late, high_late) = (_bounds(calls[g], known[g]) for g in (early, late))
+        return low - high_late, high - low_late
+
     return Sharing(
         jaccard=(float(jaccard(*calls[early])), float(jaccard(*calls[late]))),
         corrected=(corrected[0], corrected[1]),
-        difference=Interval(corrected[0] - corrected[1], low - high_late, high - low_late, n),
-        undecided=int((~known).sum()),
+        difference=Interval(corrected[0] - corrected[1], *at(ALPHA), n, at),
+        undecided=int((p >= ALPHA / calls.size).sum()),
     )
 
 
