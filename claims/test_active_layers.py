@@ -15,7 +15,7 @@ from ivfixtures.judging import criterion, judge, no_headroom
 from ivfixtures.path_views import activity as head_shares
 from ivfixtures.traces import traced
 from ivmethods.bootstrap import bootstrap
-from ivmethods.bounded import bounded_ratio, wider
+from ivmethods.bounded import backed, bounded_ratio
 from ivmethods.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.heads import with_paths
 from ivmethods.statistics import ALPHA, Interval, sign_flip_p
@@ -46,7 +46,8 @@ CLAIM = Claim(
     f"supported if both differences are above {SMALLEST_DIFFERENCE}: five of a hundred "
     f"high-ranking paths more through a head of these layers than through one of the rest, and "
     f"five more than under the contrast instruction (lower bounds, one-sided 5 %: the wider one of "
-    f"a bootstrap over samples and one for bounded quantities, Gaffke), and if the second is too "
+    f"a bootstrap over samples and one for bounded quantities, Gaffke, this alone where "
+    f"resampling gives none), and if the second is too "
     f"large for chance among layers (one-sided 5 %, sign flips of the products of the two depth "
     f"profiles' cosine components: a profile of the same smoothness, but unrelated). Refuted if "
     f"the upper bound of the first is short of {SMALLEST_DIFFERENCE} (one-sided 5 %). Inconclusive "
@@ -147,7 +148,7 @@ def decide(
     def difference(values: Float[np.ndarray, "sample layer"], largest: float) -> Interval:
         each, how = values @ weights, {"seed": seed, "resamples": resamples}
         bounded = bounded_ratio(each, lowest=-largest, highest=largest, seed=seed, draws=resamples)
-        return wider(bootstrap(_mean, each, smooth=True, **how), bounded)
+        return backed(bootstrap(_mean, each, smooth=True, **how), bounded)
 
     raw = criterion(
         "mean activity, layers of the top tuples - rest",

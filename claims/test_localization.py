@@ -14,7 +14,7 @@ from ivfixtures import exhibits, gates, published_exhibits
 from ivfixtures.cells import Cell
 from ivfixtures.judging import about, criterion, judge, no_headroom
 from ivmethods.bootstrap import bootstrap
-from ivmethods.bounded import bounded_ratio, wider
+from ivmethods.bounded import backed, bounded_ratio, wider
 from ivmethods.clusters import FEWEST_ANSWERS, clustered_ratio, clusters
 from ivmethods.statistics import ALPHA, finite, ratio_of_means
 from ivmethods.sweep import LayerTuple
@@ -55,7 +55,8 @@ CLAIM = Claim(
     f"together: each with its lower bound (one-sided 5 %). Refuted if an upper bound is short of "
     f"its threshold (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
     f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
-    f"bounded quantities (Gaffke); where samples share answers and there are at least "
+    f"bounded quantities (Gaffke; this alone where resampling gives none); "
+    f"where samples share answers and there are at least "
     f"{FEWEST_ANSWERS}, also one over answers (jackknife). Inconclusive instead of refuted where "
     f"no rival refutes and another tuple of few layers, or a pair, may do what is asked, by its "
     f"upper bounds over all samples: it was missed, or two layers are not few here. Inconclusive "
@@ -149,7 +150,7 @@ def decide(
             ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, alpha_high=high
         )
         bounded = bounded_ratio(*arrays, draws=resamples, seed=seed, alpha_high=high)
-        interval = wider(resampled, bounded)
+        interval = backed(resampled, bounded)
         if units is not None:
             interval = wider(interval, clustered_ratio(*arrays, units, alpha_high=high))
         return criterion(name, f"{description} ({bounds})", interval, threshold)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ivmethods.bounded import bounded_ratio, wider
+from ivmethods.bounded import backed, bounded_ratio, wider
 from ivmethods.statistics import Interval
 
 effects = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1, width=32))
@@ -101,3 +101,16 @@ def test_values_out_of_range_are_refused(arrays_given, message):
 def test_the_wider_interval_has_both_wider_bounds():
     one, other = Interval(0.5, 0.1, 0.7, 20), Interval(0.5, 0.2, 0.9, 20)
     assert wider(one, other) == wider(other, one) == Interval(0.5, 0.1, 0.9, 20)
+
+
+def test_where_resampling_gives_no_bound_the_bounded_one_counts_alone():
+    bounded = Interval(0.0, -0.3, 0.2, 50, lambda level: (-0.3 - level, 0.2 + level))
+    for low, high, expected in (
+        (-0.4, 0.1, (-0.4, 0.2)),
+        (-math.inf, 0.3, (-0.3, 0.3)),
+        (-math.inf, math.inf, (-0.3, 0.2)),
+    ):
+        interval = backed(Interval(0.1, low, high, 50), bounded)
+        assert (interval.estimate, interval.low, interval.high) == (0.1, *expected)
+    never = Interval(0.1, -math.inf, math.inf, 50, lambda level: (-math.inf, math.inf))
+    assert backed(never, bounded).at(0.01) == pytest.approx((-0.31, 0.21))

@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Float
 
-from benchmarks.worlds import World, picking
+from benchmarks.worlds import World
 from claims.test_active_layers import decide, discover, weights_of
 from ivevidence import Decision
+from ivmethods.discovery import picking_part
 from ivmethods.sweep import LayerTuple, layer_tuples
 
 HEADS = 4
@@ -29,6 +30,10 @@ Profile = Float[np.ndarray, " layer"]
 Activity = Float[np.ndarray, "sample layer head"]
 # The layers' importance when patched, their mean activity, and that under the contrast.
 Profiles = tuple[Profile, Profile, Profile]
+
+
+def _picking(samples: int) -> Bool[np.ndarray, " sample"]:
+    return picking_part([str(sample) for sample in range(samples)])  # no two share an answer
 
 
 def graded(generator: Generator, mean: Profile, samples: int) -> Activity:
@@ -130,7 +135,7 @@ def layered(
     def judge(generator: Generator, samples: int) -> Decision:
         importance, own, contrast = draw(generator)
         tuples, parts, is_inert = _tuples(len(importance))
-        picks = int(picking(samples).sum())  # the others' effects have no say
+        picks = int(_picking(samples).sum())  # the others' effects have no say
         effects = 2 + parts @ importance + 0.5 * generator.normal(size=(picks, len(tuples)))
         chosen = discover(
             effects,
@@ -176,7 +181,7 @@ def _judged(
         chosen=chosen,
         layers=range(len(own)),
         rr_gap=np.ones(samples),
-        is_discovery=picking(samples),
+        is_discovery=_picking(samples),
         resamples=RESAMPLES,
         seed=int(generator.integers(2**31)),
     )
