@@ -20,7 +20,7 @@ from ivevidence.records import VERDICTS, Expectation
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("tiny-olmo2", "smollm2")
-TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly")
+TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly", "order_color", "order_flight")
 PAIRS = {"adj_comp_adj_ant": "adj_comp/adj_ant", "anim_color_can_fly": "anim_color/can_fly"}
 STAGES = ("base", "instruct", "sft", "dpo")
 IN_WORDS = ("published_audit",)  # which the pages tell of, without a table
