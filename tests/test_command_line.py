@@ -79,17 +79,15 @@ def test_a_run_is_compared_with_itself(capsys):
     assert main(["diff", "a", "a"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("A  a\nB  a (2)\n")
-    assert "0 changed, 0 drifted, 2 same, 0 only in A, 0 only in B" in said
+    assert "0 changed, 0 changed without drift, 0 drifted, 2 same, 0 only in A" in said
 
 
 def test_a_report_says_verdicts_and_what_could_not_be_judged(capsys):
     write("c", light_cell(task="x", verdict="refuted"), errors=[CellError("x", "boom")])
     assert main(["report", "a", "c"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [
-        "2 supported, 1 refuted",
-        "1 cell could not be judged (errors are not verdicts)",
-    ]
+    assert said[0] == "2 supported, 1 refuted"
+    assert "1 cell could not be judged (errors are not verdicts)" in said
     assert "boom" in Path("reports/report.html").read_text()
 
 

@@ -308,7 +308,7 @@ def test_bounds_are_the_extremes_over_all_ways_to_fill_in_what_is_not_known(rows
         assert (low, high) == pytest.approx((values.min(), values.max()), abs=1e-12)
 
 
-def clear(sets_of_heads, *, n=60, layers=6, heads=4, seed=0):
+def clear(sets_of_heads, *, n=100, layers=6, heads=4, seed=0):
     """Activities of tasks whose given heads (layer, head) are close to 0.5, the others to 0."""
     generator = np.random.default_rng(seed)
     found = []
@@ -331,7 +331,7 @@ def test_sharing_compares_first_fifth_and_last_third_of_the_layers():
     difference = found.difference
     assert difference.estimate == found.corrected[0] - found.corrected[1]
     assert (difference.low, difference.high) == (difference.estimate, difference.estimate)
-    assert (difference.n, found.undecided) == (60, 0)
+    assert (difference.n, found.undecided) == (100, 0)
 
 
 def test_a_sample_without_paths_in_one_task_is_dropped_from_both():
@@ -339,7 +339,7 @@ def test_a_sample_without_paths_in_one_task_is_dropped_from_both():
     expected = sharing.sharing(own[5:], contrast[5:])
     own[:2], contrast[2:5] = np.nan, np.nan
     assert sharing.sharing(own, contrast) == expected
-    own[2:59] = np.nan
+    own[2:99] = np.nan
     with pytest.raises(ValueError, match=r"high-ranking paths in both tasks=1, but should be at l"):
         sharing.sharing(own, contrast)
 
@@ -347,7 +347,7 @@ def test_a_sample_without_paths_in_one_task_is_dropped_from_both():
 def test_heads_close_to_the_threshold_widen_the_bounds():
     own, contrast = clear([[(0, 0), (4, 1), (5, 1)], [(0, 0), (4, 1), (5, 1)]])
     generator = np.random.default_rng(0)
-    contrast[:, 5, 1] = generator.beta(0.5, 4.5, size=60)
+    contrast[:, 5, 1] = generator.beta(0.5, 4.5, size=100)
     found = sharing.sharing(own, contrast)
     assert found.undecided == 1
     assert found.difference.low == pytest.approx(0)
