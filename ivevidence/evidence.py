@@ -25,7 +25,7 @@ _SEAL = re.compile(rb',\n"sha256": "[0-9a-f]{64}"\}\n\Z')
 class Evidence(Record):
     """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors.
 
-    `rows` are always those of the cells: whatever a file has in their place is not looked at.
+    `rows` are always those of the cells: those of a file are checked for their form, and replaced.
     `sha256` is the digest that closes the file it was read from.
     """
 

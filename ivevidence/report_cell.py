@@ -72,6 +72,7 @@ def _summary(cell: CellRecord) -> Html:
         tag("b", cell.checkpoint),
         tag("span", cell.task),
         tag("span", cell.metric, class_="iv-metric") if cell.metric else None,
+        tag("span", f"planted: {cell.planted}", class_="iv-metric") if cell.planted else None,
         mark_chip(cell, full=True),
         tag("span", f"{leading.name} {_estimate(leading)}", class_="iv-number")
         if leading

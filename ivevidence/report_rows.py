@@ -13,12 +13,18 @@ from ivevidence.row_text import (
 )
 from ivevidence.rows import ClaimRow
 
-_COLUMNS = ("claim", "over its cells", "the paper says", "so its sentence is", "planted cells")
+_COLUMNS = (
+    "claim",
+    "over its cells",
+    "the paper says",
+    "so its sentence is",
+    "supported of planted",
+)
 _CAPTION = (
     "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of "
-    "at most 5 %, over all cells of the claim (Holm): fewer may count than are supported one by "
-    "one. These ends decide about the sentence. Planted cells test our rules and count in no other "
-    "column."
+    "at most 5 % over all cells of the claim (Holm), so that fewer are certain than are supported or "
+    "refuted one by one. These ends decide about the sentence. Planted cells, true or false by "
+    "construction, test our rules and count in no other column."
 )
 
 

@@ -11,7 +11,7 @@ QUANTIFIED = {"all": "in all cells", "most": "in most cells", "exists": "in at l
 def row_lines(rows: Iterable[ClaimRow], *, indent: int = 0) -> list[str]:
     """Return a line a claim: in how many cells it holds, what its sentence says, what follows."""
     return aligned(
-        [[row.name, holds_text(row), f"| {conclusion_text(row)}"] for row in rows],
+        [[row.name, holds_text(row), cells_text(row), f"| {conclusion_text(row)}"] for row in rows],
         indent=indent,
     )
 
@@ -44,7 +44,7 @@ def conclusion_text(row: ClaimRow) -> str:
     """Return what the sentence says and what is to be said of it, in one line, controls last."""
     parts = [said_text(row) + (f": {verdict_text(row.verdict)}" if row.verdict else "")]
     planted = planted_text(row)
-    parts += [why_text(row), f"planted: {planted}" if planted else ""]
+    parts += [why_text(row), f"supported of planted ones: {planted}" if planted else ""]
     return "; ".join(filter(None, parts))
 
 
@@ -54,23 +54,23 @@ def why_text(row: ClaimRow) -> str:
     if row.verdict == "not_applicable":
         return f"{row.applicable} of {cells} cells apply" if cells else ""
     texts = {
-        ("all", "supported"): "shown in every cell",
-        ("all", "refuted"): f"it fails in {row.applicable - row.most} or more",
-        ("all", "inconclusive"): f"not shown in {row.applicable - row.least}, shown to fail in "
-        "none",
-        ("most", "supported"): "shown in more than half",
-        ("most", "refuted"): "it holds in no more than half",
+        ("all", "supported"): "certain in every cell",
+        ("all", "refuted"): f"it certainly fails in {row.applicable - row.most} or more",
+        ("all", "inconclusive"): f"not certain in {row.applicable - row.least}; no certain failure",
+        ("most", "supported"): "certain in more than half",
+        ("most", "refuted"): "it certainly holds in no more than half",
         ("most", "inconclusive"): "more than half, or not: open",
-        ("exists", "supported"): f"shown in {row.least}",
-        ("exists", "refuted"): "it fails in every cell",
-        ("exists", "inconclusive"): "shown in none, shown to fail in not every one",
+        ("exists", "supported"): f"certain in {row.least}",
+        ("exists", "refuted"): "it certainly fails in every cell",
+        ("exists", "inconclusive"): "certain in none; not certain to fail in all",
     }
     return texts.get((row.quantifier or "", row.verdict or ""), "")
 
 
 def planted_text(row: ClaimRow) -> str:
-    """Return how the rule did on cells whose truth is known; nothing without such cells."""
+    """Return how many planted cells are supported; nothing without such cells."""
     (supported, true), (mistaken, false) = row.planted_true, row.planted_false
-    said = [f"{supported} of {true} true ones supported"] if true else []
-    said += [f"{mistaken or 'none'} of {false} look-alikes supported"] if false else []
+    said = [f"{supported} of {true} true"] if true else []
+    said += [f"{mistaken} of {false} look-alikes"] if false else []
+    said += [f"{row.planted_other} made for other claims left out"] if row.planted_other else []
     return ", ".join(said)

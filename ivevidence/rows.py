@@ -20,8 +20,9 @@ class ClaimRow(Record):
     `refuted`: how many are, each cell for itself. `least`, `most`: bounds of how many of the
     applicable ones it holds on, each missed with a chance of 5 %. `verdict`: on the sentence, by
     its `quantifier`; None where the claim states none. `planted_true`, `planted_false`: of cells
-    planted so that it holds or fails how many are supported, and how many there are; these cells
-    are in no other number.
+    planted so that it holds or fails how many are supported, and how many there are.
+    `planted_other`: cells of subjects that were made for other claims. None of these is in any
+    other number; a row of nothing else has no verdict.
     """
 
     claim: str
@@ -37,6 +38,7 @@ class ClaimRow(Record):
     verdict: str | None
     planted_true: tuple[int, int] = (0, 0)
     planted_false: tuple[int, int] = (0, 0)
+    planted_other: int = 0
 
     @property
     def name(self) -> str:
@@ -87,9 +89,9 @@ def _row(metric: str | None, groups: Sequence[Sequence[CellRecord]]) -> ClaimRow
     holds = _certain(applicable, "supported")
     fails = _certain(applicable, "refuted")
     least, most, verdict = holds, len(applicable) - fails, None
-    if not applicable or 2 * len(applicable) < len(own):
+    if own and 2 * len(applicable) < len(own):
         verdict = "not_applicable"
-    elif claim.quantifier:
+    elif own and claim.quantifier:
         verdict = sentence_verdict(claim.quantifier, least, most, len(applicable))
     return ClaimRow(
         claim=claim.name,
@@ -105,6 +107,7 @@ def _row(metric: str | None, groups: Sequence[Sequence[CellRecord]]) -> ClaimRow
         verdict=verdict,
         planted_true=_planted(joined, "holds"),
         planted_false=_planted(joined, "fails"),
+        planted_other=sum(cell.planted == "unknown" for cell in joined),
     )
 
 

@@ -159,10 +159,7 @@ class Expecting:
         Without a drift it may be chance: two equal checkpoints often have two verdicts. Not so
         where the rule changed, or where nothing else did.
         """
-        if (
-            self.expectations.rules.get(record.claim.name, (now := rule_digest(record.claim)))
-            != now
-        ):
+        if self.expectations.rules.get(record.claim.name) != rule_digest(record.claim):
             return "another rule"
         if before is None or not moved:
             return "nothing to compare"

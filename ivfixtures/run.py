@@ -96,7 +96,8 @@ class Run:
         if options is None:
             return ["claims: on published numbers"]
         names = ", ".join(checkpoint.name for checkpoint in options.checkpoints)
-        lines = [f"claims: {names}; tasks {', '.join(options.tasks)}"]
+        tasks = dict.fromkeys(t for c in options.checkpoints for t in options.of(c).tasks)
+        lines = [f"claims: {names}; tasks {', '.join(tasks)}"]
         folder = options.tasks_folder
         if folder and (unused := passed_over(folder)):
             lines.append(f"passed over, as no task is defined for them: {', '.join(unused)}")

@@ -27,6 +27,8 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
     line = _visible(line)
     counts = Counter(record.decision.verdict for record in run.cells)
     line(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
+    if planted := sum(record.planted is not None for record in run.cells):
+        line(f"of these {planted} of planted subjects, where look-alikes should not be supported")
     for text in row_lines(claim_rows(run.cells), indent=2):
         line(text)
     _expected(run, line)
@@ -39,7 +41,7 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
             red=True,
         )
     if passed := sum(PASSED_OVER in " ".join(record.notes) for record in run.cells):
-        line(f"{passed} cells went past a gate (--measure-anyway); their notes say which")
+        line(f"cells that went past a gate (--measure-anyway): {passed}; their notes say which")
     if not run.judged:
         line("no cell was judged: the run fails", red=True)
     if run.measured or run.reused:

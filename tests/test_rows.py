@@ -109,10 +109,10 @@ def test_planted_cells_are_controls_and_stand_beside():
     ]
     found = row([*own, *planted])
     assert (found.least, found.most, found.applicable, found.verdict) == (2, 2, 2, "supported")
-    said = "planted: 1 of 2 true ones supported, none of 1 look-alikes supported"
+    said = "planted ones: 1 of 2 true, 0 of 1 look-alikes, 1 made for other claims left out"
     assert said in conclusion_text(found)
     alone = row(planted)
-    assert (alone.applicable, alone.verdict) == (0, "not_applicable")
+    assert (alone.applicable, alone.verdict) == (0, None)
     assert holds_text(alone) == "planted cells only"
 
 
@@ -172,6 +172,6 @@ def test_lines_are_aligned():
     first, second = cells(0.001), cells(0.001, claim=replace(CLAIMS[0], quantifier="most"))
     lines = row_lines(claim_rows(first + second), indent=2)
     assert lines == [
-        "  superadditivity  holds in 1 of 1  | in all cells: ✓ supported; shown in every cell",
-        "  localization     holds in 1 of 1  | in most cells: ✓ supported; shown in more than half",
+        "  superadditivity  holds in 1 of 1  1 supported  | in all cells: ✓ supported; certain in every cell",
+        "  localization     holds in 1 of 1  1 supported  | in most cells: ✓ supported; certain in more than half",
     ]
