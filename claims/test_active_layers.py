@@ -167,6 +167,9 @@ def decide(
     if decision.verdict == "refuted" and raw.outcome != "short":
         reason = f"no more than depth may explain: {decision.reason}"
         return replace(decision, verdict="inconclusive", reason=reason)
+    if decision.verdict == "refuted":
+        # At no level but 5 %: it is the first criterion alone that refutes.
+        return replace(decision, criteria=(raw, replace(specific, level=None)))
     if decision.verdict == "inconclusive" and p >= ALPHA:
         reason = (
             f"{specific.name} {specific.estimate:.3g}, but p = {p:.3g}: may be chance among "

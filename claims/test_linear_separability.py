@@ -101,6 +101,7 @@ def decide_lead(leads: Mapping[str, tuple[OneAgainstRest, OneAgainstRest]]) -> D
         )
         if not has_room:
             full.append(f"{name} ({control.accuracy:.3f} on {lead(perfect, control).n})")
+            criteria[-1] = replace(criteria[-1], level=None)  # it does not refute
         elif criteria[-1].outcome == "short":
             is_short = True
     if full and not is_short:

@@ -22,8 +22,8 @@ _COLUMNS = (
 )
 _CAPTION = (
     "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of "
-    "at most 5 % over all cells of the claim (Holm), so that fewer are certain than are supported or "
-    "refuted one by one. These ends decide about the sentence. Planted cells, true or false by "
+    "at most 5 % over all cells of the claim (Holm), so that fewer are certain than are supported "
+    "or refuted one by one. These ends decide about the sentence. Planted cells, true or false by "
     "construction, test our rules and count in no other column."
 )
 

@@ -1,7 +1,7 @@
 """Bounds of means and ratios of means of bounded quantities, for rare and tied values, too."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -107,6 +107,17 @@ def backed(resampled: Interval, bounded: Interval) -> Interval:
     return _joined(resampled, bounded, _widest_finite)
 
 
+def above_all(interval: Interval, others: Sequence[Interval]) -> Interval:
+    """The interval with the smallest lower bound of all of them.
+
+    It is above a threshold where each of them is: an intersection-union test.
+    Source: Berger 1982, Technometrics 24:295.
+    """
+    for other in others:
+        interval = _joined(interval, other, _lower)
+    return interval
+
+
 def _joined(
     first: Interval, second: Interval, join: Callable[[Bounds, Bounds], Bounds]
 ) -> Interval:
@@ -123,6 +134,10 @@ def _joined(
 
 def _widest(first: Bounds, second: Bounds) -> Bounds:
     return min(first[0], second[0]), max(first[1], second[1])
+
+
+def _lower(first: Bounds, second: Bounds) -> Bounds:
+    return min(first[0], second[0]), first[1]
 
 
 def _widest_finite(first: Bounds, second: Bounds) -> Bounds:

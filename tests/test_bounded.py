@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ivmethods.bounded import backed, bounded_ratio, wider
+from ivmethods.bounded import above_all, backed, bounded_ratio, wider
 from ivmethods.statistics import Interval
 
 effects = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1, width=32))
@@ -114,3 +114,13 @@ def test_where_resampling_gives_no_bound_the_bounded_one_counts_alone():
         assert (interval.estimate, interval.low, interval.high) == (0.1, *expected)
     never = Interval(0.1, -math.inf, math.inf, 50, lambda level: (-math.inf, math.inf))
     assert backed(never, bounded).at(0.01) == pytest.approx((-0.31, 0.21))
+
+
+def test_above_all_is_above_where_each_is():
+    first, second = (
+        Interval(x, x - 0.1, x + 0.1, 9, lambda p, x=x: (x - p, x + p)) for x in (1.0, 2.0)
+    )
+    both = above_all(second, [first, second])
+    assert (both.estimate, both.low, both.high) == (2, first.at(0.05)[0], second.at(0.05)[1])
+    assert both.at(0.01) == (first.at(0.01)[0], second.at(0.01)[1])
+    assert above_all(first, []) is first

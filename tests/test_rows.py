@@ -172,6 +172,8 @@ def test_lines_are_aligned():
     first, second = cells(0.001), cells(0.001, claim=replace(CLAIMS[0], quantifier="most"))
     lines = row_lines(claim_rows(first + second), indent=2)
     assert lines == [
-        "  superadditivity  holds in 1 of 1  1 supported  | in all cells: ✓ supported; certain in every cell",
-        "  localization     holds in 1 of 1  1 supported  | in most cells: ✓ supported; certain in more than half",
+        "  superadditivity  holds in 1 of 1  1 supported  | in all cells: ✓ supported; "
+        "certain in every cell",
+        "  localization     holds in 1 of 1  1 supported  | in most cells: ✓ supported; "
+        "certain in more than half",
     ]

@@ -60,6 +60,7 @@ def localized(
     *,
     rival: tuple[str, Callable[[Generator, int], Sample]] | None = None,
     same: bool = False,
+    lesser: Callable[[Generator, int], Sample] | None = None,
     contrast: Callable[[Generator, int], Sample] | None = None,
     all_layers: Callable[[Generator, int], Sample] | None = None,
     every: bool = False,
@@ -69,6 +70,7 @@ def localized(
     """A judge of a world where one layer has effects; what isn't given does nothing, or no more.
 
     rival: one vector of a kind that has effects, too, those of the layer itself where `same`.
+    lesser: what the other vectors of that kind have.
     contrast: what the layer has under the other instruction. every: all layers have such effects.
     pairs: what each pair of layers has; else the sum of its layers'. answers: those of the samples;
     each has one of its own unless given.
@@ -89,6 +91,10 @@ def localized(
         if contrast:
             specific[:, 0] -= contrast(generator, samples)
         rivals: Mapping[str, np.ndarray] = {kind: noise(count) for kind, count in DRAWN.items()}
+        if rival and lesser:
+            rivals[rival[0]][:] = np.stack(
+                [lesser(generator, samples) for _ in range(DRAWN[rival[0]])], axis=1
+            )
         if rival:
             rivals[rival[0]][:, 3] = single[:, 0] if same else rival[1](generator, samples)
         gap = np.clip(GAP + 0.05 * generator.normal(size=samples), 0, 1)
@@ -151,6 +157,11 @@ WORLDS = (
         "... on the very same samples",
         "false",
         localized(jumps(0.6), rival=(POSITION, jumps(0.6)), same=True),
+    ),
+    World(
+        "... the other positions nearly so",
+        "on the threshold",
+        localized(jumps(0.5), rival=(POSITION, jumps(0.5)), lesser=jumps(0.35)),
     ),
     World(
         "one neutral sentence of 4 as good",
