@@ -28,7 +28,7 @@ def summarize(run: Run, line: Callable[..., Any], heading: Callable[[str, str], 
     counts = Counter(record.decision.verdict for record in run.cells)
     line(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]))
     if planted := sum(record.planted is not None for record in run.cells):
-        line(f"of these {planted} of planted subjects, where look-alikes should not be supported")
+        line(f"{planted} of these are of planted subjects; look-alikes should not be supported")
     for text in row_lines(claim_rows(run.cells), indent=2):
         line(text)
     _expected(run, line)
