@@ -24,7 +24,8 @@ _CAPTION = (
     "Cells are checkpoints and tasks of this run. Each end of “a to b” is wrong with a chance of "
     "at most 5 % over all cells of the claim (Holm), so that fewer are certain than are supported "
     "or refuted one by one. These ends decide about the sentence. Planted cells, true or false by "
-    "construction, test our rules and count in no other column."
+    "construction, test our rules and count in no other column; those made for other claims are "
+    "left out."
 )
 
 

@@ -55,7 +55,7 @@ def why_text(row: ClaimRow) -> str:
         return f"{row.applicable} of {cells} cells apply" if cells else ""
     texts = {
         ("all", "supported"): "certain in every cell",
-        ("all", "refuted"): f"it certainly fails in {row.applicable - row.most} or more",
+        ("all", "refuted"): f"it certainly fails in {row.applicable - row.most}+",
         ("all", "inconclusive"): f"not certain in {row.applicable - row.least}; no certain failure",
         ("most", "supported"): "certain in more than half",
         ("most", "refuted"): "it certainly holds in no more than half",
@@ -72,5 +72,5 @@ def planted_text(row: ClaimRow) -> str:
     (supported, true), (mistaken, false) = row.planted_true, row.planted_false
     said = [f"{supported} of {true} true"] if true else []
     said += [f"{mistaken} of {false} look-alikes"] if false else []
-    said += [f"{row.planted_other} made for other claims left out"] if row.planted_other else []
+    said += [f"{row.planted_other} left out"] if row.planted_other else []
     return ", ".join(said)

@@ -109,7 +109,7 @@ def test_planted_cells_are_controls_and_stand_beside():
     ]
     found = row([*own, *planted])
     assert (found.least, found.most, found.applicable, found.verdict) == (2, 2, 2, "supported")
-    said = "planted ones: 1 of 2 true, 0 of 1 look-alikes, 1 made for other claims left out"
+    said = "planted ones: 1 of 2 true, 0 of 1 look-alikes, 1 left out"
     assert said in conclusion_text(found)
     alone = row(planted)
     assert (alone.applicable, alone.verdict) == (0, None)
