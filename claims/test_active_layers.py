@@ -110,12 +110,12 @@ def decide(
     path) in either. layers: those that can matter when patched. rr_gap: rr(instructed) -
     rr(target). resamples: of bounds and sign flips.
 
-    Deviation: DESIGN asks for a permutation of the layers. Neighbouring layers are alike, in
-    activity and in effect, and permuted ones are not: two unrelated profiles that both change
-    slowly with depth would pass in up to half of all runs. Flipping the signs of a profile's cosine
-    components keeps how smooth it is. It is the sign-flip test of the components' products, which
-    add up to the difference; with fewer than 6 layers it cannot reach 5 %. Two profiles that change
-    with depth in the same way are not unrelated to it: so the contrast's activity is taken off.
+    Deviation: the paper compares by eye. Layers are not permuted: neighbouring ones are alike, in
+    activity and in effect, and permuted ones are not, so that two unrelated profiles that both
+    change slowly with depth would pass in up to half of all runs. Flipping the signs of a profile's
+    cosine components keeps how smooth it is. It is the sign-flip test of the components' products,
+    which add up to the difference; with fewer than 6 layers it cannot reach 5 %. Two profiles that
+    change with depth alike are not unrelated to it: so the contrast's activity is taken off.
     """
     if no_room := no_headroom(rr_gap, SMALLEST_HEADROOM):
         return no_room

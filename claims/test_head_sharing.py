@@ -53,8 +53,8 @@ def decide(
 
     A sample with NaN (no high-ranking path) in one task is dropped from both.
 
-    Deviation: DESIGN asks for a bootstrap over samples. That finds a difference where there is
-    none if heads of the last third are close to the threshold of activity; see `sharing`.
+    Deviation: the paper shows no uncertainty. No bootstrap over samples: that finds a difference
+    where there is none if heads of the last third are close to the threshold; see `sharing`.
     """
     n = int(with_paths(own, contrast).sum())
     tests = activities_compared(own.shape[1:])

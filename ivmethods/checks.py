@@ -84,7 +84,6 @@ def check(model: TransformersModel, samples: list[Sample], *, memory_budget: int
     over it, is chosen; of a remote model, with the plain batched sweep on all tuples.
 
     Raises: NotFiniteError, MemoryError.
-    Source: DESIGN 3.3, 3.4.
     """
     own = record_sites(model, samples, memory_budget=memory_budget)
     order = min(2, layer_count(model))

@@ -41,7 +41,6 @@ def effects_of(
     fit the memory budget and are halved where memory runs out.
 
     Raises: NotFiniteError, MemoryError.
-    Source: DESIGN 3.4.
     """
     draws = len(vectors)
     patched = torch.zeros(draws + 1, layer_count(model), dtype=torch.bool)

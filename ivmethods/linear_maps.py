@@ -112,7 +112,6 @@ def completeness(form: LinearForm) -> float:
     Largest absolute difference, divided by the largest absolute value in the model itself; >= 0.
 
     Raises: NotFiniteError.
-    Source: DESIGN 3.5.
     """
     stream = propagate(form)
     pairs = [(stream, form.residual), (_logits(form, stream), form.logits)]

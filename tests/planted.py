@@ -15,16 +15,9 @@ from transformers import (
 )
 
 from ivevidence import CellRecord, read_evidence
-from ivfixtures.planted.make import WEIGHTS, make
+from ivfixtures.planted.make import WEIGHTS
 from ivfixtures.planted.words import token_of
 from ivfixtures.tasks import load_tasks
-
-
-def is_what_the_command_makes(name: str, folder: Path) -> bool:
-    """Whether all files of a packaged subject are made again, bit for bit."""
-    make(name, folder)
-    ours, made = ({p.name: p.read_bytes() for p in (f / name).iterdir()} for f in (WEIGHTS, folder))
-    return ours == made
 
 
 def judged(folder: Path, *names: str, claim: str, by: str = "--checkpoint") -> list[CellRecord]:

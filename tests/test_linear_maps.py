@@ -34,7 +34,7 @@ from tests.models import (
     wrapped,
 )
 
-ENOUGH = 1e-3  # DESIGN 3.5
+ENOUGH = 1e-3  # what `completeness` may be in float32
 EXACT = 2e-5
 prompts = st.lists(st.integers(3, VOCAB - 1), min_size=1, max_size=8).map(tuple)
 

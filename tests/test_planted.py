@@ -10,7 +10,7 @@ import claims
 from ivevidence.expectations import read_expectations
 from ivfixtures import registry
 from ivfixtures.planted.handset import SHARP, Handset, code
-from ivfixtures.planted.make import main
+from ivfixtures.planted.make import SUBJECTS, WEIGHTS, main, make
 from ivfixtures.planted.words import query_word, word_tokenizer
 from ivfixtures.tasks import load_tasks
 from ivmethods.prompts import tokenize_sample
@@ -90,6 +90,17 @@ def test_claims_that_no_checkpoint_was_made_for_are_left_out(pytester):
     collected = [line for line in result.outlines if "::" in line]
     assert len(collected) == 2
     assert all("test_tinst_path_dominance[planted-dominance-carried" in line for line in collected)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_package_has_what_the_command_makes(name, tmp_path):
+    """All files, bit for bit."""
+    make(name, tmp_path)
+    ours, made = (
+        {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+        for folder in (WEIGHTS, tmp_path)
+    )
+    assert ours == made
 
 
 BASELINE = Path(__file__).parents[1] / "reports" / "baselines" / "tiny-olmo2.json"

@@ -5,7 +5,7 @@ import torch
 
 from ivfixtures.planted.active import LAYERS, MAKING, SUBJECTS, TO_ITSELF
 from ivfixtures.tasks import load_tasks
-from tests.planted import hooked, is_what_the_command_makes, judged, plain, prompts
+from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)
 TRUE, _ = NAMES
@@ -15,11 +15,6 @@ TASKS = ("anim_color", "can_fly")
 @pytest.fixture(scope="module", params=NAMES)
 def subject(request):
     return request.param, *plain(request.param)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)

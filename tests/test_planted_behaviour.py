@@ -3,16 +3,11 @@ import torch
 
 from ivfixtures.planted.behaviour import SUBJECTS
 from ivfixtures.tasks import load_tasks
-from tests.planted import is_what_the_command_makes, judged, plain, prompts
+from tests.planted import judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)
 FOLLOWS, CONTRAST, HALF = NAMES
 TASKS = ("anim_color", "can_fly")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 @pytest.mark.parametrize(("own", "other"), [TASKS, TASKS[::-1]])

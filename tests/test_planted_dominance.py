@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ivfixtures.planted.dominance import LAYERS, SUBJECTS, TO_T_INST
-from tests.planted import hooked, is_what_the_command_makes, judged, plain, prompts
+from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)
 CARRIED, GATED = NAMES
@@ -12,11 +12,6 @@ T_INST, QUERY = 8, 10
 @pytest.fixture(scope="module", params=NAMES)
 def subject(request):
     return request.param, *plain(request.param)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 def test_both_attend_alike_above_all_to_t_inst():

@@ -4,7 +4,7 @@ import pytest
 
 from ivfixtures.planted.localization import LAYERS, READ_IN, SUBJECTS
 from ivfixtures.registry import family
-from tests.planted import is_what_the_command_makes, judged
+from tests.planted import judged
 from tests.planted_patching import patched
 
 # Which of the instruction's positions restore the answer, and whether the contrast's T_inst does.
@@ -14,11 +14,6 @@ RESTORING = {
     "planted-localization-neighbour": ({-2}, False),
     "planted-localization-unspecific": ({-1}, True),
 }
-
-
-@pytest.mark.parametrize("name", SUBJECTS)
-def test_weights_are_what_the_formula_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

@@ -7,16 +7,11 @@ from ivfixtures.planted import order
 from ivfixtures.planted.separability import SUBJECTS
 from ivfixtures.tasks import made_tasks
 from ivmethods.probes import bags_of_words
-from tests.planted import is_what_the_command_makes, judged, plain
+from tests.planted import judged, plain
 
 NAMES = tuple(SUBJECTS)
 ORDER, BAG, WORDS, RANDOM = NAMES
 ANIMALS = ("anim_color", "can_fly")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 def test_the_tables_are_those_of_the_formula(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ivfixtures.planted.sharing import EARLY, HEADS, LATE, LAYERS, MIDDLE, SUBJECTS
-from tests.planted import hooked, is_what_the_command_makes, judged, plain, prompts
+from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)
 TRUE, _ = NAMES
@@ -12,11 +12,6 @@ TASKS = ("anim_color", "can_fly")
 @pytest.fixture(scope="module", params=NAMES)
 def subject(request):
     return request.param, *plain(request.param)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)

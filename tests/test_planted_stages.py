@@ -5,17 +5,12 @@ import torch
 
 from ivfixtures.planted.stages import BASE, LAYERS, SUBJECTS, TUNED, layers_of
 from ivfixtures.tasks import load_tasks
-from tests.planted import hooked, is_what_the_command_makes, judged, plain, prompts
+from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)
 MOVED, SCALED, HALVES, SFT, DPO = NAMES
 TUPLES = [t for size in (1, 2) for t in combinations(range(LAYERS), size)]
 TASK = "anim_color"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_package_has_what_the_command_makes(name, tmp_path):
-    assert is_what_the_command_makes(name, tmp_path)
 
 
 def effects(name):
