@@ -1,12 +1,13 @@
 """Head sharing: how far two tasks have the same active heads, against random sets of heads."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from scipy import special
 
-from ivmethods.heads import BYTES_AT_ONCE, active, first_fifth, last_third, side_p, with_paths
+from ivmethods.heads import active, first_fifth, last_third, side_p, with_paths
 from ivmethods.statistics import ALPHA, Interval
 
 
@@ -150,28 +151,25 @@ def _corrected(
     *,
     heads: int,
 ) -> Float[np.ndarray, "*sets"]:
-    # Sets have few different sizes, and each pair of sizes takes a sum over intersections.
-    sizes, at = np.unique(one * (heads + 1) + other, return_inverse=True)
-    block = max(1, BYTES_AT_ONCE // (64 * (heads + 1)))
-    parts = [sizes[start : start + block] for start in range(0, len(sizes), block)]
-    means = [_expected_jaccard(*np.divmod(part, heads + 1), heads) for part in parts]
-    expected = np.concatenate(means)[at.reshape(one.shape)]
+    sizes, rows = np.unique(one, return_inverse=True)
+    expected = np.stack([_expected_jaccards(int(size), heads) for size in sizes])
+    expected = expected[rows.reshape(one.shape), other]
     undefined = (one + other == 0) | (one + other == 2 * heads)
     found = both / np.maximum(one + other - both, 1)
     return np.where(undefined, np.nan, (found - expected) / np.where(undefined, 1, 1 - expected))
 
 
-def _expected_jaccard(
-    one: Integer[np.ndarray, " sizes"], other: Integer[np.ndarray, " sizes"], heads: int
-) -> Float[np.ndarray, " sizes"]:
-    """Mean of J over random sets of these sizes, whose intersection is hypergeometric."""
-    one, other = one[:, None], other[:, None]
-    both = np.arange(heads + 1)
-    possible = (both <= one) & (both <= other) & (both >= one + other - heads)
-    both = np.where(possible, both, np.maximum(0, one + other - heads))
+@lru_cache(maxsize=1024)
+def _expected_jaccards(one: int, heads: int) -> Float[np.ndarray, " size"]:
+    """Mean of J over random pairs of sets, one of this size and one of every size up to `heads`.
+
+    Their intersection is hypergeometric.
+    """
+    sizes, both = np.arange(heads + 1)[:, None], np.arange(heads + 1)
+    possible = (both <= one) & (both <= sizes) & (both >= one + sizes - heads)
+    both = np.where(possible, both, np.maximum(0, one + sizes - heads))
     log = special.gammaln(np.arange(heads + 1) + 1)  # of the factorials
-    sizes = log[one] + log[other] + log[heads - one] + log[heads - other] - log[heads]
-    parts = log[both] + log[one - both] + log[other - both] + log[heads - one - other + both]
-    mass = np.exp(sizes - parts)
-    jaccards = both / np.maximum(one + other - both, 1)
-    return np.where(possible, mass * jaccards, 0.0).sum(axis=1)
+    chosen = log[one] + log[sizes] + log[heads - one] + log[heads - sizes] - log[heads]
+    parts = log[both] + log[one - both] + log[sizes - both] + log[heads - one - sizes + both]
+    jaccards = both / np.maximum(one + sizes - both, 1)
+    return np.where(possible, np.exp(chosen - parts) * jaccards, 0.0).sum(axis=1)

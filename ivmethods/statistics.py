@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy import stats
+from scipy import special, stats
 
 ALPHA = 0.05
 MAX_EXACT_FLIPS = 2**16
@@ -83,8 +83,8 @@ def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALP
 
     def at(level: float) -> tuple[float, float]:
         error = alpha * (level / ALPHA)
-        low = float(stats.beta.ppf(error, k, n - k + 1)) if k else 0.0
-        high = float(stats.beta.ppf(1 - error, k + 1, n - k)) if k < n else 1.0
+        low = float(special.betaincinv(k, n - k + 1, error)) if k else 0.0
+        high = float(special.betaincinv(k + 1, n - k, 1 - error)) if k < n else 1.0
         return low, high
 
     return Interval(k / n, *at(ALPHA), n, at)
