@@ -1,3 +1,3 @@
 """The suite's entry for pytest in a checkout: loads the plugin, nothing else."""
 
-pytest_plugins = ["ivfixtures.plugin"]
+pytest_plugins = ["ivfixtures.suite.plugin"]

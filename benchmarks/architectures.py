@@ -20,17 +20,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from benchmarks.small_configurations import ARCHITECTURES, COMMON, LAYERS, REFUSED
-from ivmethods.behaviour import greedy_answers
-from ivmethods.checks import RUNNERS, RunnerName, check
-from ivmethods.controls import effects_of, norm_matched_random
-from ivmethods.layouts import LAYOUTS, weights_of
-from ivmethods.linear_maps import completeness, linear_forms
-from ivmethods.metrics import METRICS
-from ivmethods.model import network, wrap
-from ivmethods.prompts import Sample
-from ivmethods.recording import record_sites
-from ivmethods.reference import by_hooks
-from ivmethods.sweep import sweep
+from ivmethods.model.behaviour import greedy_answers
+from ivmethods.model.handles import network, wrap
+from ivmethods.model.layouts import LAYOUTS, weights_of
+from ivmethods.model.metrics import METRICS
+from ivmethods.model.recording import record_sites
+from ivmethods.patching.checks import RUNNERS, RunnerName, check
+from ivmethods.patching.controls import effects_of, norm_matched_random
+from ivmethods.patching.reference import by_hooks
+from ivmethods.patching.sweep import sweep
+from ivmethods.paths.linear_maps import completeness, linear_forms
+from ivmethods.prompts.protocols import Sample
 from tests.models import number_tokenizer, random_samples
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"

@@ -16,13 +16,13 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.worlds.localization import Generator, graded, jumps, losses
-from claims import test_behaviour as behaviour
+from claims.instruction_vectors import test_behaviour as behaviour
 from ivevidence import Decision
-from ivevidence.drifts import ALPHA, drifts, is_beyond
-from ivfixtures.judging import criterion, judge
-from ivmethods.bootstrap import bootstrap
-from ivmethods.bounded import bounded_ratio, wider
-from ivmethods.statistics import ratio_of_means
+from ivevidence.compare.drifts import ALPHA, drifts, is_beyond
+from ivfixtures.suite.rules import criterion, judge
+from ivmethods.statistics.bootstrap import bootstrap
+from ivmethods.statistics.bounded import bounded_ratio, wider
+from ivmethods.statistics.univariate import ratio_of_means
 
 SIZES = (30, 50, 100)
 CELLS = (1, 100)  # of a run, which the error of drifts is divided among

@@ -18,16 +18,16 @@ import torch
 from jaxtyping import Float
 from nnsight import TransformersModel, save
 
-from ivfixtures.checkpoints import load, resolve
-from ivfixtures.tasks import load_tasks
-from ivmethods.fan_out import fan_out
-from ivmethods.memory import row_bytes
-from ivmethods.metrics import METRICS, score
-from ivmethods.model import as_ids, inputs, layer_count, residual, with_residual, wrap
-from ivmethods.prompts import Sample, Source, same_shape, tokenize_sample, tokenize_source
-from ivmethods.recording import answers, record
-from ivmethods.reference import patched_scores
-from ivmethods.sweep import LayerTuple, Runner, Sweep, layer_tuples, sweep
+from ivfixtures.checkpoints.resolving import load, resolve
+from ivfixtures.data.tasks import load_tasks
+from ivmethods.model.handles import as_ids, inputs, layer_count, residual, with_residual, wrap
+from ivmethods.model.memory import row_bytes
+from ivmethods.model.metrics import METRICS, score
+from ivmethods.model.recording import answers, record
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.reference import patched_scores
+from ivmethods.patching.sweep import LayerTuple, Runner, Sweep, layer_tuples, sweep
+from ivmethods.prompts.protocols import Sample, Source, same_shape, tokenize_sample, tokenize_source
 
 CHECKPOINTS = ["tiny-olmo2-sft", "smollm2-135m-instruct"]
 TASK = "adj_ant"

@@ -20,14 +20,14 @@ from nnsight import TransformersModel
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, Olmo2Config, PreTrainedTokenizerFast
 
-from ivmethods.fan_out import fan_out
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import linear_forms
-from ivmethods.model import wrap
-from ivmethods.path_graph import path_graph
-from ivmethods.paths import trace_paths
-from ivmethods.prompts import Sample
-from ivmethods.sweep import layer_tuples, sweep
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.sweep import layer_tuples, sweep
+from ivmethods.paths.graph import path_graph
+from ivmethods.paths.linear_maps import linear_forms
+from ivmethods.paths.tracing import trace_paths
+from ivmethods.prompts.protocols import Sample
 
 # Shapes of allenai/OLMo-2-0425-1B and -1124-7B; `tiny` is to try the command on a CPU.
 CONFIGS = {

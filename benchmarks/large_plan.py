@@ -32,14 +32,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from ivevidence import Store
-from ivevidence.store import Computed
-from ivfixtures.executors.dispatch import Dispatch, Jobs
-from ivfixtures.executors.jobs import JobFolder, Result
-from ivfixtures.plugin import RUN_NAME
-from ivfixtures.registry import resolve
+from ivevidence.store.measurements import Computed
+from ivfixtures.checkpoints.registry import resolve
+from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
+from ivfixtures.measuring.executors.jobs import JobFolder, Result
+from ivfixtures.suite.plugin import RUN_NAME
 
 MODEL = "tiny-olmo2-sft"  # whose configuration and tokenizer the checkpoints have
-CLAIM = "claims.test_localization"
+CLAIM = "claims.instruction_vectors.test_localization"
 TASKS, ROWS = 8, 100
 
 
@@ -126,8 +126,8 @@ class Simulated:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Do so in place of judging."""
         # Not before pytest's plugins: nnsight adds a `save` to all objects.
-        from ivfixtures.executors.waves import waves
-        from ivfixtures.plan import Planner
+        from ivfixtures.measuring.executors.waves import waves
+        from ivfixtures.measuring.plan import Planner
 
         run: Any = session.config.pluginmanager.get_plugin(RUN_NAME)
         times = [time.perf_counter()]
@@ -203,8 +203,8 @@ class Stubs:
         """Nothing is held."""
 
     def _do(self, job: JobFolder) -> None:
-        from ivfixtures.executors.waves import subject_of
-        from ivfixtures.plan import Planner
+        from ivfixtures.measuring.executors.waves import subject_of
+        from ivfixtures.measuring.plan import Planner
 
         if not hasattr(self._own, "planner"):
             self._own.planner = Planner(self._run)

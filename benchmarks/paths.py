@@ -18,16 +18,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ivfixtures.checkpoints import load, resolve
-from ivfixtures.tasks import load_tasks
-from ivmethods.layouts import weights_of
-from ivmethods.linear_blocks import fold
-from ivmethods.linear_maps import LinearForm, completeness, linear_forms, read_out
-from ivmethods.model import wrap
-from ivmethods.path_graph import PathGraph, path_graph
-from ivmethods.paths import every_path, trace_paths
-from ivmethods.prompts import tokenize_sample
-from ivmethods.ranks import HIGH_RANK, high_ranking
+from ivfixtures.checkpoints.resolving import load, resolve
+from ivfixtures.data.tasks import load_tasks
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.model.ranks import HIGH_RANK, high_ranking
+from ivmethods.paths.graph import PathGraph, path_graph
+from ivmethods.paths.linear_blocks import fold
+from ivmethods.paths.linear_maps import LinearForm, completeness, linear_forms, read_out
+from ivmethods.paths.tracing import every_path, trace_paths
+from ivmethods.prompts.protocols import tokenize_sample
 
 CHECKPOINTS = ["tiny-olmo2-sft", "smollm2-135m-instruct"]
 TASK = "adj_ant"

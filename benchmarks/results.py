@@ -15,8 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ivevidence.expectations import read_expectations
-from ivevidence.records import VERDICTS, Expectation
+from ivevidence.compare.expectations import read_expectations
+from ivevidence.records.cells import VERDICTS, Expectation
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("tiny-olmo2", "smollm2")
@@ -49,12 +49,13 @@ def read_cells(path: Path) -> Cells:
     cells: dict[tuple[Question, str], dict[str, Expectation]] = defaultdict(dict)
     for checkpoint, entries in read_expectations(path).cells.items():
         for name, entry in entries.items():
-            claim, _, inside = name.rstrip("]").partition("[")
+            question, _, inside = name.rstrip("]").partition("[")
+            claim = question.rpartition("/")[2]
             known = (*PAIRS, *TASKS)  # the longer names first
             task = next((task for task in known if inside.startswith(task)), inside)
             if claim not in IN_WORDS:
-                question = claim, inside.removeprefix(task).removeprefix("-")
-                cells[question, checkpoint][PAIRS.get(task, task)] = entry
+                of_metric = claim, inside.removeprefix(task).removeprefix("-")
+                cells[of_metric, checkpoint][PAIRS.get(task, task)] = entry
     return cells
 
 

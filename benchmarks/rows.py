@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from ivevidence.records import CellRecord, Claim
-from ivevidence.rows import claim_rows
-from ivfixtures.judging import criterion, judge
-from ivmethods.bootstrap import bootstrap
-from ivmethods.bounded import bounded_ratio, wider
-from ivmethods.statistics import Interval, clopper_pearson
+from ivevidence.records.cells import CellRecord, Claim
+from ivevidence.records.rows import claim_rows
+from ivfixtures.suite.rules import criterion, judge
+from ivmethods.statistics.bootstrap import bootstrap
+from ivmethods.statistics.bounded import bounded_ratio, wider
+from ivmethods.statistics.univariate import Interval, clopper_pearson
 
 CELLS = 12
 SAMPLES = 50

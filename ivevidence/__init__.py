@@ -1,11 +1,7 @@
 """Evidence: what a run keeps and shows."""
 
-from ivevidence.codec import EvidenceError
-from ivevidence.digests import canonical_json, digest_json
-from ivevidence.evidence import Evidence, read_evidence, write_evidence
-from ivevidence.figures import draw
-from ivevidence.places import open_place
-from ivevidence.records import (
+from ivevidence.figures.kinds import draw
+from ivevidence.records.cells import (
     VERDICTS,
     CellError,
     CellRecord,
@@ -19,8 +15,12 @@ from ivevidence.records import (
     Prompt,
     Table,
 )
-from ivevidence.report import render
-from ivevidence.store import Measurement, Store, StoreWarning
+from ivevidence.records.codec import EvidenceError
+from ivevidence.records.digests import canonical_json, digest_json
+from ivevidence.records.files import Evidence, read_evidence, write_evidence
+from ivevidence.report.fragment import render
+from ivevidence.store.measurements import Measurement, Store, StoreWarning
+from ivevidence.store.places import open_place
 
 __all__ = [
     "VERDICTS",

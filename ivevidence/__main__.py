@@ -1,5 +1,5 @@
 """`python -m ivevidence`."""
 
-from ivevidence.command_line import main
+from ivevidence.compare.command_line import main
 
 raise SystemExit(main())

@@ -43,7 +43,13 @@ def tasks(tmp_path):
 def judge(pytester, checkpoint, tasks):
     """Run `pytest --pyargs` on claims, in an empty folder; options may be added."""
 
-    def run(*options, only=("claims.test_localization", "claims.test_superadditivity")):
+    def run(
+        *options,
+        only=(
+            "claims.instruction_vectors.test_localization",
+            "claims.instruction_vectors.test_superadditivity",
+        ),
+    ):
         return pytester.runpytest_inprocess(
             *("--pyargs", *only, "--checkpoint", str(checkpoint), "--tasks", str(tasks)),
             *("--samples", "8", "-p", "no:cacheprovider", *map(str, options)),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ivevidence.records import (
+from ivevidence.records.cells import (
     UNDRIFTED,
     CellError,
     CellRecord,
@@ -22,7 +22,7 @@ from ivevidence.records import (
 PAPER = "Patches of Nonlinearity: Instruction Vectors in Large Language Models, arXiv:2602.07930"
 CLAIMS = (
     Claim(
-        name="localization",
+        name="instruction_vectors/localization",
         title="The instruction is localized at T_inst",
         paper=PAPER,
         section="5.1",
@@ -36,7 +36,7 @@ CLAIMS = (
         thresholds={"share of gap": 0.1, "concentration": 0.25},
     ),
     Claim(
-        name="superadditivity",
+        name="instruction_vectors/superadditivity",
         title="Layers do more together than the sum of what each does alone",
         paper=PAPER,
         section="5.1, Eq. 2",
@@ -57,13 +57,16 @@ CHECKPOINTS = (
     ("tiny-olmo2-planted-dpo", "tiny-olmo2-planted", "dpo"),
 )
 TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly")
-METRICS = {"localization": (None,), "superadditivity": ("rr", "logit")}
+METRICS = {
+    "instruction_vectors/localization": (None,),
+    "instruction_vectors/superadditivity": ("rr", "logit"),
+}
 CRITERIA = {
-    "localization": {
+    "instruction_vectors/localization": {
         "share of gap, effect": "share of gap",
         "share of gap, specific effect": "share of gap",
     },
-    "superadditivity": {
+    "instruction_vectors/superadditivity": {
         "median interaction / effect": "interaction",
         "share of samples > 0": "share of samples",
     },
@@ -83,7 +86,8 @@ RUN = {
 }
 ERRORS = (
     CellError(
-        "localization[tiny-olmo2-sft-broken]", "RuntimeError: no-op effect=0.2, but should be 0"
+        "instruction_vectors/localization[tiny-olmo2-sft-broken]",
+        "RuntimeError: no-op effect=0.2, but should be 0",
     ),
 )
 
@@ -111,7 +115,7 @@ def example_cell(
     rng = np.random.default_rng(list(f"{claim.name}{name}{task}{metric}".encode()))
     strength = {"base": 0.0, "sft": 0.5, "dpo": 0.7}[stage] if "planted" in name else 0.05
     decision = example_decision(claim, stage, strength, rng)
-    command = f"pytest claims/test_{claim.name}.py --checkpoint {name} -k '{task}'"
+    command = f"pytest claims/{claim.name}.py --checkpoint {name} -k '{task}'"
     return CellRecord(
         claim=claim,
         checkpoint=name,
@@ -157,7 +161,7 @@ def example_comparison(cell: CellRecord, mark: str) -> CellRecord:
         Drift("specific", 0.0078, None, None, 0.5, (3, 4), False),
     )
     drifted = ("effect",) if mark == "drifted" else ()
-    follows = "behaviour[tiny-olmo2]" if mark == "follows its gate" else None
+    follows = "instruction_vectors/behaviour[tiny-olmo2]" if mark == "follows its gate" else None
     change = {"changed": "with a drift", UNDRIFTED: UNDRIFTED}.get(mark)
     comparison = Comparison("main.json", entry, "tiny-olmo2-old", drifts, drifted, follows, change)
     return replace(cell, comparison=comparison)

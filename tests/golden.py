@@ -3,7 +3,8 @@
     python -m tests.golden
 
 writes those of new versions to tests/golden.json. Numbers that moved under an old version are
-refused: raise the method's version in ivfixtures/methods.py first, or mend what moved them.
+refused: raise the method's version in ivfixtures/measuring/methods.py first, or mend what moved
+them.
 """
 
 import hashlib
@@ -19,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from ivevidence import Measurement, Store
-from ivfixtures import methods, probing, traces
-from ivfixtures.bench import Bench
-from ivfixtures.judge import judge_prompt, read_decision
-from ivfixtures.methods import METHODS, ORIGIN
-from ivfixtures.registry import resolve
-from ivfixtures.tasks import load_tasks
+from ivfixtures.checkpoints.registry import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import methods, probing, traces
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.judge import judge_prompt, read_decision
+from ivfixtures.measuring.methods import METHODS, ORIGIN
 
 FILE = Path(__file__).with_name("golden.json")
 CHECKPOINT, TASK, SAMPLES, REPHRASINGS = "tiny-olmo2-sft", "adj_ant", 4, 12
@@ -74,7 +75,11 @@ def main(folder: Path) -> None:
         for line in moved(kept[name]["numbers"], one["numbers"])
     ]
     if refused:
-        sys.exit("\n".join(["these moved under an old version (ivfixtures/methods.py):", *refused]))
+        sys.exit(
+            "\n".join(
+                ["these moved under an old version (ivfixtures/measuring/methods.py):", *refused]
+            )
+        )
     same = {n: kept[n] for n in found if kept.get(n, {}).get("version") == found[n]["version"]}
     FILE.write_text(json.dumps({**found, **same}, indent=1, sort_keys=True) + "\n")
 

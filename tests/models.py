@@ -35,8 +35,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from ivmethods.model import wrap
-from ivmethods.prompts import Sample
+from ivmethods.model.handles import wrap
+from ivmethods.prompts.protocols import Sample
 
 VOCAB = 40
 WIDTH = 16

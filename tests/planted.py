@@ -15,15 +15,16 @@ from transformers import (
 )
 
 from ivevidence import CellRecord, read_evidence
-from ivfixtures.planted.make import WEIGHTS
-from ivfixtures.planted.words import token_of
-from ivfixtures.tasks import load_tasks
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.embedded.planted.make import WEIGHTS
+from ivfixtures.embedded.planted.words import token_of
+from tests.suite import PACK
 
 
 def judged(folder: Path, *names: str, claim: str, by: str = "--checkpoint") -> list[CellRecord]:
     """The cells of subjects, judged end to end as users do; there are some of each."""
     chosen = [option for name in names for option in (by, name)]
-    command = [sys.executable, "-m", "pytest", "--pyargs", f"claims.test_{claim}"]
+    command = [sys.executable, "-m", "pytest", "--pyargs", f"{PACK}.test_{claim}"]
     options = ["-p", "no:cacheprovider", "--xfail-refuted", "--store", str(folder / "store")]
     options += chosen
     result = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ivfixtures.tasks import load_tasks
+from ivfixtures.data.tasks import load_tasks
 from tests.planted import hooked, plain, prompts
 
 TASK = "anim_color"

@@ -10,7 +10,7 @@ import torch
 from ivevidence import read_evidence
 from tests.suite import printed, write_tasks
 
-ONE = ("claims.test_localization",)
+ONE = ("claims.instruction_vectors.test_localization",)
 # What is warned of is an error only where our own tests are run so.
 MEASURED = ("--measure-anyway", "--orders", "1,2", "--xfail-refuted", "-W", "default")
 

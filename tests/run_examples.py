@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ivevidence import VERDICTS, CellRecord, Criterion, Decision, Evidence
+from ivevidence.records.files import SCHEMA
 from tests.evidence_examples import CLAIMS, example_cell
 
 CHECKPOINTS = ("step-1000", "step-2000")
@@ -46,7 +47,7 @@ def light_cell(
 
 
 def a_run(*cells: CellRecord, errors=(), **facts) -> Evidence:
-    return Evidence(schema=2, run=facts, cells=cells, errors=tuple(errors))
+    return Evidence(schema=SCHEMA, run=facts, cells=cells, errors=tuple(errors))
 
 
 @st.composite

@@ -12,6 +12,7 @@ OPTIONS = SimpleNamespace(
     **{"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": None},
     **{"remote": False, "elsewhere": False, "chat_template": "never", "system_prompt": None},
 )
+PACK = "claims.instruction_vectors"
 TASKS = """
 [adj_comp]
 file = "words.csv"
@@ -72,4 +73,4 @@ def printed(result):
 
 def has_traceback(result):
     """Whether a run of pytest printed where in our own code something was raised."""
-    return "ivfixtures" in printed(result).replace("ivfixtures.plugin", "")
+    return "ivfixtures" in printed(result).replace("ivfixtures.suite.plugin", "")

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ivfixtures import loading
-from ivfixtures.checkpoints import CheckpointError, digests, load, resolve, tokenizer
-from ivmethods.model import wrap
+from ivfixtures.checkpoints import loading
+from ivfixtures.checkpoints.resolving import CheckpointError, digests, load, resolve, tokenizer
+from ivmethods.model.handles import wrap
 from tests.suite import printed, saved
 
 peft = pytest.importorskip("peft")
@@ -336,6 +336,6 @@ def test_without_peft_the_extra_is_named(made: Path, monkeypatch: pytest.MonkeyP
 def test_pytest_judges_an_adapter(judge: Callable[..., object], checkpoint: Path, tmp_path: Path):
     folder = adapt(Path(checkpoint), tmp_path / "adapter", "olmo2")
     options = ("--checkpoint", folder, "-v", "--orders", "1", "--measure-anyway")
-    result = judge(*options, only=["claims.test_localization"])
+    result = judge(*options, only=["claims.instruction_vectors.test_localization"])
     assert result.ret == 0
     assert f"{resolve(str(folder)).label}-adj_ant" in printed(result)

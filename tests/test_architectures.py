@@ -18,9 +18,9 @@ from benchmarks.architectures import (
     refusal,
     small_model,
 )
-from ivmethods.layouts import LAYOUTS
-from ivmethods.model import residual, with_residual, wrap
-from ivmethods.structure import STATE_SPACE
+from ivmethods.model.handles import residual, with_residual, wrap
+from ivmethods.model.layouts import LAYOUTS
+from ivmethods.model.structure import STATE_SPACE
 from tests.models import ToyConfig, ToyModel, number_tokenizer, random_model
 
 BOUND = 1e-5

@@ -4,13 +4,13 @@ import shutil
 
 import pytest
 
-import ivfixtures.published.audit  # noqa: F401 - once, so that its classes outlive each run
-from ivfixtures.arguments import CLAIMS_FOLDER
+import claims.instruction_vectors.published.audit  # noqa: F401 - once, so that its classes outlive each run
+from ivfixtures.suite.arguments import CLAIMS_FOLDER
 from tests.suite import printed, write_tasks
 
-AUDIT = ("--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider")
+AUDIT = ("--pyargs", "claims.instruction_vectors.test_published_audit", "-p", "no:cacheprovider")
 FEW = ("-k", "olmo2-published-all")
-TINY = ("--pyargs", "claims.test_behaviour", "--checkpoint", "tiny-olmo2-sft")
+TINY = ("--pyargs", "claims.instruction_vectors.test_behaviour", "--checkpoint", "tiny-olmo2-sft")
 CLAIM = """
 import pytest
 from ivevidence import Claim, Decision
@@ -103,7 +103,7 @@ def test_claims_are_collected_whatever_a_project_has_set(pytester, options):
 
 def test_a_copy_of_the_claims_is_one_line(pytester):
     shutil.copytree(CLAIMS_FOLDER, pytester.path / "claims")
-    for named in ("claims", "claims/test_behaviour.py::test_behaviour"):
+    for named in ("claims", "claims/instruction_vectors/test_behaviour.py::test_behaviour"):
         line = refused(pytester.runpytest_inprocess(named))
         assert "but should be the claims that are installed" in line
         assert "pytest --pyargs claims" in line
@@ -131,11 +131,11 @@ def test_what_is_refused_in_one_line_prints_that_line_alone(pytester):
     ("named", "options"),
     [
         (AUDIT[:2], ["-n", "1", "--dist", "loadgroup"]),
-        ([str(CLAIMS_FOLDER / "test_published_audit.py")], []),
+        ([str(CLAIMS_FOLDER / "instruction_vectors" / "test_published_audit.py")], []),
     ],
 )
 def test_names_of_cells_are_the_same_from_every_folder(pytester, named, options):
     pytester.runpytest_subprocess(*named, *AUDIT[2:], *FEW, *options, "--junit-xml", "j.xml")
     junit = (pytester.path / "j.xml").read_text()
-    assert 'classname="claims.test_published_audit"' in junit
+    assert 'classname="claims.instruction_vectors.test_published_audit"' in junit
     assert 'name="test_published_audit[olmo2-published-all]"' in junit

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from claims import test_published_audit as claim
+from claims.instruction_vectors import test_published_audit as claim
+from claims.instruction_vectors.published import MODELS, PairTest, Printed, pair_tests
+from claims.instruction_vectors.published import audit as auditing
+from claims.instruction_vectors.published.audit import audited_columns, columns, degenerate
 from ivevidence import read_evidence
-from ivevidence.records import Decision
-from ivfixtures.published import MODELS, PairTest, Printed, pair_tests
-from ivfixtures.published import audit as auditing
-from ivfixtures.published.audit import audited_columns, columns, degenerate
-from ivmethods.decoding import Decoding, PrintedTest, decode, printed_test
-from ivmethods.statistics import holm
+from ivevidence.records.cells import Decision
+from ivmethods.statistics.decoding import Decoding, PrintedTest, decode, printed_test
+from ivmethods.statistics.univariate import holm
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899")
 N, RUNS, LEVEL = 100, 500, 0.05
@@ -420,7 +420,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """`pytest claims/test_published_audit.py` in a fresh folder, watched for heavy imports."""
+    """The audit's file of claims in a fresh folder, watched for heavy imports."""
     folder = tmp_path_factory.mktemp("audit")
     words = [sys.executable, "-c", WATCH.format(heavy=HEAVY), str(Path(claim.__file__))]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -463,7 +463,9 @@ def test_the_audit_leaves_evidence_that_needs_no_checkpoint(run):
         assert not cell.prompts
         assert "weights" not in cell.provenance
         assert "CC BY 4.0" in cell.provenance["source"]
-        assert cell.command.startswith("pytest --pyargs 'claims.test_published_audit::")
+        assert cell.command.startswith(
+            "pytest --pyargs 'claims.instruction_vectors.test_published_audit::"
+        )
         assert "--checkpoint" not in cell.command
     html = (folder / "reports" / "claims.html").read_text("utf-8")
     assert all(cell.checkpoint in html for cell in evidence.cells)

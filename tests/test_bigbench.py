@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import read_evidence
-from ivfixtures import bigbench_hub, taskfiles
-from ivfixtures.bigbench import MOST_LEFT_OUT, load_bigbench
-from ivfixtures.bigbench_forms import FORMS, NUMBERS
-from ivfixtures.options import _tasks
-from ivfixtures.tasks import Item, Task, TaskError
-from ivmethods.prompts import tokenize_sample
+from ivfixtures.data import bigbench_hub, taskfiles
+from ivfixtures.data.bigbench import MOST_LEFT_OUT, load_bigbench
+from ivfixtures.data.bigbench_forms import FORMS, NUMBERS
+from ivfixtures.data.tasks import Item, Task, TaskError
+from ivfixtures.suite.options import _tasks
+from ivmethods.prompts.protocols import tokenize_sample
 from tests.models import random_model, spacing_tokenizer, text_tokenizer
 from tests.suite import shown
 
@@ -448,7 +448,12 @@ def judge(pytester, tmp_path):
 
     def run(folder: Path) -> Any:
         return pytester.runpytest_inprocess(
-            *("--pyargs", "claims.test_localization", "--bigbench", str(folder)),
+            *(
+                "--pyargs",
+                "claims.instruction_vectors.test_localization",
+                "--bigbench",
+                str(folder),
+            ),
             *("--checkpoint", str(tmp_path / "random-olmo2"), "--samples", "4", "--orders", "1"),
             *(
                 "-k",

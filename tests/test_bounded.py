@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ivmethods.bounded import above_all, backed, bounded_ratio, wider
-from ivmethods.statistics import Interval
+from ivmethods.statistics.bounded import above_all, backed, bounded_ratio, wider
+from ivmethods.statistics.univariate import Interval
 
 effects = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1, width=32))
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from ivfixtures import carried, file_digests, registry
-from ivfixtures.checkpoints import CheckpointError, resolve
+from ivfixtures.checkpoints import carried, file_digests, registry
+from ivfixtures.checkpoints.resolving import CheckpointError, resolve
 from tests.gguf_writing import EMPTY
 
 NAME = "gemma3-270m"

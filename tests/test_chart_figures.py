@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivevidence import EvidenceError, Figure, draw
-from ivevidence.figure_axes import Scale, ticks
-from ivevidence.figure_colors import DASHES, SERIES, marker
+from ivevidence.figures.axes import Scale, ticks
+from ivevidence.figures.colors import DASHES, SERIES, marker
 from tests.figure_examples import STAGES, TASKS, grouped_bars, lines, scatter
 from tests.svg_reading import assert_inside, elements, grid_heights, label, points, strokes, words
 

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from ivevidence import Store, read_evidence
-from ivfixtures import probing
-from ivfixtures.bench import Bench
-from ivfixtures.checkpoints import resolve
-from ivfixtures.material import Material
-from ivfixtures.tasks import load_tasks
-from ivmethods import chat
-from ivmethods.chat import chat_of, framed, template_of
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import probing
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.material import Material
 from ivmethods.errors import PromptError
-from ivmethods.prompts import last_token, token_texts, tokenize_sample, tokenize_source
-from ivmethods.recording import record
+from ivmethods.model.recording import record
+from ivmethods.prompts import chat
+from ivmethods.prompts.chat import chat_of, framed, template_of
+from ivmethods.prompts.protocols import last_token, token_texts, tokenize_sample, tokenize_source
 from tests.models import text_tokenizer
-from tests.suite import has_traceback, printed, saved
+from tests.suite import PACK, has_traceback, printed, saved
 
 TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
 SYSTEMS = (
@@ -501,7 +501,7 @@ def test_rephrasings_are_read_inside_the_chat(folder, tmp_path):
 def judged(pytester, folder, tasks):
     """Judge the chat checkpoint through the command line; its cells, and what was printed."""
 
-    def run(*given, only=("claims.test_localization",)):
+    def run(*given, only=("claims.instruction_vectors.test_localization",)):
         result = pytester.runpytest_inprocess(
             *("--pyargs", *only, "--checkpoint", str(folder), "--tasks", str(tasks)),
             *("--samples", "4", "--orders", "1", "-k", "adj_ant", "--measure-anyway"),
@@ -546,11 +546,11 @@ def test_each_mode_judges_the_prompts_that_it_names(judged):
 
 def test_claims_can_be_judged_in_a_chat_and_again_by_its_command(judged, pytester):
     names = ("behaviour", "localization", "tinst_path_dominance")
-    only = [f"claims.test_{name}" for name in names]
+    only = [f"{PACK}.test_{name}" for name in names]
     cells, _ = judged("--system-prompt=--brief", "--path-k", "1", only=only)
     assert {cell.claim.name for cell in cells} == {*names}
     assert all(cell.parameters["system prompt"] == "--brief" for cell in cells)
-    cell = next(cell for cell in cells if cell.claim.name == "localization")
+    cell = next(cell for cell in cells if cell.claim.name == "instruction_vectors/localization")
     pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")
     (again,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert again.measurements == cell.measurements
@@ -559,7 +559,7 @@ def test_claims_can_be_judged_in_a_chat_and_again_by_its_command(judged, pyteste
 def test_expectations_know_how_checkpoints_were_prompted(judged, pytester, folder, tasks):
     judged("--write-expect", "expected.json")
     result = pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_localization", "--checkpoint", str(folder)),
+        *("--pyargs", "claims.instruction_vectors.test_localization", "--checkpoint", str(folder)),
         *("--tasks", str(tasks), "--samples", "4", "--orders", "1", "--measure-anyway"),
         *("--expect", "expected.json", "--chat-template", "never", "-p", "no:cacheprovider"),
     )
@@ -584,7 +584,14 @@ def test_what_a_template_says_reaches_no_terminal_as_it_is(pytester, folder, tas
     copied = Path(shutil.copytree(folder, pytester.path / "hostile"))
     (copied / "chat_template.jinja").write_text("{{ raise_exception('\x1b[2JAll is well') }}")
     result = pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_behaviour", "--checkpoint", str(copied), "-k", "adj_ant"),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_behaviour",
+            "--checkpoint",
+            str(copied),
+            "-k",
+            "adj_ant",
+        ),
         *("--tasks", str(tasks), "--samples", "4", "-p", "no:cacheprovider"),
     )
     (error,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors

@@ -29,8 +29,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ivfixtures import checkpoints, loading, registry
-from ivfixtures.checkpoints import (
+from claims.instruction_vectors.published import paper_model
+from ivfixtures.checkpoints import loading, registry
+from ivfixtures.checkpoints import resolving as checkpoints
+from ivfixtures.checkpoints.resolving import (
     Checkpoint,
     CheckpointError,
     digests,
@@ -42,7 +44,6 @@ from ivfixtures.checkpoints import (
     release,
     resolve,
 )
-from ivfixtures.published import paper_model
 from tests.gguf_writing import EMPTY
 
 SIZES = {"vocab_size": 257, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -139,7 +140,7 @@ def test_families_run_through_the_stages_and_share_their_base(package: Path) -> 
 
 def test_missing_packaged_weights_name_the_command_that_makes_them(package: Path) -> None:
     shutil.rmtree(package / "tiny/weights/tiny-olmo2-sft")
-    assert "python -m ivfixtures.tiny.train" in refusal("tiny-olmo2-sft")
+    assert "python -m ivfixtures.embedded.tiny.train" in refusal("tiny-olmo2-sft")
 
 
 def test_unknown_names_list_the_known_ones_and_near_misses() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ivmethods.clusters import (
+from ivmethods.statistics.clusters import (
     clustered_p,
     clustered_ratio,
     clusters,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ivevidence import CellError, read_evidence, write_evidence
-from ivevidence.command_line import main
-from ivevidence.runs import run_names
+from ivevidence.compare.command_line import main
+from ivevidence.compare.runs import run_names
 from tests.run_examples import light_cell
 from tests.test_report import Page
 
@@ -63,7 +63,7 @@ def test_files_do_as_well_as_folders_and_pages_go_where_they_are_told(command, c
         ([light_cell(estimate=0.25)], [], {}, 0),
         ([light_cell(verdict="refuted")], [], {}, 1),
         ([light_cell()], [CellError("x", "boom")], {}, 1),
-        ([], [CellError("localization[x]", "boom")], {}, 1),
+        ([], [CellError("instruction_vectors/localization[x]", "boom")], {}, 1),
         ([light_cell()], [], {"interrupted": True}, 1),
         ([light_cell()], [], {"interrupted": False}, 0),
     ],
@@ -114,7 +114,7 @@ def error_line(capsys) -> str:
         (b"", "should be JSON"),
         (b"{}", "sha256="),
         (b"[" * 100_000, "should be JSON"),
-        (b'{"schema": 1, "cells": []}', "schema=1, but should be 2"),
+        (b'{"schema": 2, "cells": []}', "schema=2, but should be 3"),
         (b"cut", "sha256="),
     ],
 )
@@ -274,7 +274,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
 
 def test_the_module_runs_without_torch_and_on_any_terminal():
     code = (
-        "import sys; from ivevidence.command_line import main; "
+        "import sys; from ivevidence.compare.command_line import main; "
         "codes = [main([c, 'a', 'b']) for c in ('diff', 'history', 'report')]; "
         "assert codes == [0, 0, 0], codes; "
         "assert not {'torch', 'transformers', 'pytest', 'ivfixtures'} & set(sys.modules)"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ivmethods.conjunction import majority, majority_share, partial_conjunction_p
-from ivmethods.statistics import binomial_p, clopper_pearson
+from ivmethods.statistics.conjunction import majority, majority_share, partial_conjunction_p
+from ivmethods.statistics.univariate import binomial_p, clopper_pearson
 
 booleans = st.lists(st.booleans(), min_size=1, max_size=60).map(np.array)
 

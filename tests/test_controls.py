@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.olmo2 import modeling_olmo2
 
-from ivmethods.checks import RUNNERS, check
-from ivmethods.controls import effects_of, norm_matched_random
-from ivmethods.fan_out import fan_out
-from ivmethods.memory import row_bytes
-from ivmethods.metrics import score
-from ivmethods.model import network
-from ivmethods.recording import answers, record, record_sites, run_scores
-from ivmethods.sweep import layer_tuples, sweep
+from ivmethods.model.handles import network
+from ivmethods.model.memory import row_bytes
+from ivmethods.model.metrics import score
+from ivmethods.model.recording import answers, record, record_sites, run_scores
+from ivmethods.patching.checks import RUNNERS, check
+from ivmethods.patching.controls import effects_of, norm_matched_random
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.sweep import layer_tuples, sweep
 from tests.models import LAYOUTS, random_samples, random_vectors, wrapped
 
 AMPLE = 2**28

@@ -14,12 +14,12 @@ from scipy import stats
 
 from benchmarks import worlds
 from benchmarks.worlds.superadditivity import FIRST, SECOND, SimulatedCell
-from claims import test_localization as localization
-from claims import test_superadditivity as superadditivity
-from ivevidence.records import Criterion
-from ivfixtures.judging import judge
-from ivmethods.discovery import largest_specific, picking_part
-from ivmethods.sweep import layer_tuples
+from claims.instruction_vectors import test_localization as localization
+from claims.instruction_vectors import test_superadditivity as superadditivity
+from ivevidence.records.cells import Criterion
+from ivfixtures.suite.rules import judge
+from ivmethods.patching.discovery import largest_specific, picking_part
+from ivmethods.patching.sweep import layer_tuples
 
 RUNS = 500
 LEVEL = 0.05

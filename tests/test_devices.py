@@ -5,19 +5,19 @@ import warnings
 import pytest
 import torch
 
-from ivmethods.behaviour import greedy_answers
-from ivmethods.checks import check
-from ivmethods.controls import effects_of, norm_matched_random
-from ivmethods.fan_out import fan_out
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import attribution, completeness, linear_forms
-from ivmethods.model import network, wrap
-from ivmethods.path_graph import path_graph
-from ivmethods.paths import trace_paths
-from ivmethods.prompts import Source
-from ivmethods.recording import record, record_sites, record_sources, run_scores
-from ivmethods.reference import batched, by_hooks
-from ivmethods.sweep import sweep
+from ivmethods.model.behaviour import greedy_answers
+from ivmethods.model.handles import network, wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.model.recording import record, record_sites, record_sources, run_scores
+from ivmethods.patching.checks import check
+from ivmethods.patching.controls import effects_of, norm_matched_random
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.reference import batched, by_hooks
+from ivmethods.patching.sweep import sweep
+from ivmethods.paths.graph import path_graph
+from ivmethods.paths.linear_maps import attribution, completeness, linear_forms
+from ivmethods.paths.tracing import trace_paths
+from ivmethods.prompts.protocols import Source
 from tests.models import number_tokenizer, random_model, random_samples, random_vectors, wrapped
 from tests.pretended_devices import PretendedDevices
 

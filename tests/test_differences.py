@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ivevidence import CellError, Decision
-from ivevidence.diff_page import diff_page
-from ivevidence.diff_text import diff_text
-from ivevidence.differences import compare
-from ivevidence.drifts import holm
-from ivevidence.settings import apart
-from ivevidence.terminal import width
+from ivevidence.compare.diff_page import diff_page
+from ivevidence.compare.diff_text import diff_text
+from ivevidence.compare.differences import compare
+from ivevidence.compare.drifts import holm
+from ivevidence.records.settings import apart
+from ivevidence.report.terminal import width
 from tests.run_examples import a_run, light_cell, runs
 from tests.test_report import Page, hostile
 
@@ -158,8 +158,8 @@ def test_a_changed_rule_is_told_with_the_verdict_that_it_changed():
     claim = replace(cell.claim, rule="supported if all is well", thresholds={"share of gap": 0.5})
     other = replace(cell, claim=claim, decision=light_cell(verdict="refuted").decision)
     said = text(a_run(cell), a_run(other))
-    assert re.search(r"rule of localization +supported if the sh.* \| +supported if all", said)
-    assert re.search(r"threshold of localization, share of gap +0\.1 +\| +0\.5", said)
+    assert re.search(r"rule of \S+/localization +supported if the sh.* \| +supported if all", said)
+    assert re.search(r"threshold of \S+/localization, share of gap +0\.1 +\| +0\.5", said)
     assert "settings that differ:  rule of localization, threshold of localization" in said
     page = " ".join(shown(a_run(cell), a_run(other)).texts)
     assert "supported if all is well" in page

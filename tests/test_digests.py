@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import EvidenceError, canonical_json, digest_json
-from ivfixtures import file_digests
-from ivfixtures.checkpoints import CheckpointError, digests, resolve
-from ivfixtures.file_digests import file_digest
-from ivfixtures.weights import digest, folder_files
+from ivfixtures.checkpoints import file_digests
+from ivfixtures.checkpoints.file_digests import file_digest
+from ivfixtures.checkpoints.resolving import CheckpointError, digests, resolve
+from ivfixtures.checkpoints.weights import digest, folder_files
 
 FORK = multiprocessing.get_context("fork")
 

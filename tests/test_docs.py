@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks import results
 from ivevidence import read_evidence, write_evidence
-from ivevidence.command_line import main
-from ivfixtures import arguments, unseen
+from ivevidence.compare.command_line import main
+from ivfixtures.suite import unseen
 from tests.evidence_examples import example_cells
 from tests.test_decision_rules import halves
+from tests.worked_pack import worked_claim, worked_pack
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -24,27 +25,17 @@ WORKFLOW = ROOT / "docs" / "github-actions.yml"
 
 
 @pytest.fixture
-def digest_claim():
-    """The text of the claim's file that the documentation goes through."""
-    page = (ROOT / "docs" / "adding-a-claim.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    return text
+def digest():
+    """The claim that the documentation goes through, as a module."""
+    return worked_claim()
 
 
-@pytest.fixture
-def digest(digest_claim):
-    """That file as a module."""
-    names = {"__name__": "test_digest"}
-    exec(compile(digest_claim, "test_digest.py", "exec"), names)
-    return names
-
-
-def test_the_worked_claim_is_judged_as_it_stands(digest_claim, pytester, monkeypatch):
-    folder = pytester.mkdir("claims")
-    (folder / "test_digest.py").write_text(digest_claim)
-    monkeypatch.setattr(arguments, "CLAIMS_FOLDER", folder)
+def test_the_worked_pack_is_judged_as_it_stands(pytester):
+    folder = pytester.mkpydir("my_claims")
+    for name, text in zip(("paper.py", "test_digest.py"), worked_pack(), strict=True):
+        (folder / name).write_text(text)
     pytester.runpytest_inprocess(
-        *("claims/test_digest.py", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
+        *("my_claims", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
         *("--samples", "20", "--orders", "1", "-p", "no:cacheprovider"),
     ).assert_outcomes(passed=2)
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
@@ -54,6 +45,8 @@ def test_the_worked_claim_is_judged_as_it_stands(digest_claim, pytester, monkeyp
         ("adj_ant", "logit"),
     ]
     for cell in evidence.cells:
+        assert cell.claim.name == "my_claims/digest"
+        assert shlex.split(cell.command)[1].startswith("my_claims/test_digest.py::test_digest[")
         (share,) = cell.decision.criteria
         assert (cell.decision.verdict, share.threshold, share.n) == ("supported", 0.5, 15)
         assert [figure.title for figure in cell.figures] == [

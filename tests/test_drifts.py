@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ivevidence.drifts import drifts, is_beyond
+from ivevidence.compare.drifts import drifts, is_beyond
 
 N = 100
 NAMES = [f"query {i}" for i in range(N)]

@@ -84,7 +84,9 @@ def test_the_authors_own_task_files_run(tmp_path):
     options = ["--checkpoint", "tiny-olmo2-planted-sft", "--tasks", str(tasks), *FAST]
     evidence = judged(tmp_path / "run", *options)
     assert not evidence.errors
-    localized = [cell for cell in evidence.cells if cell.claim.name == "localization"]
+    localized = [
+        cell for cell in evidence.cells if cell.claim.name == "instruction_vectors/localization"
+    ]
     assert {cell.task for cell in localized} == {"adj_comp", "adj_ant", "anim_color", "can_fly"}
     notes = [note for cell in evidence.cells for note in cell.notes if cell.task == "adj_ant"]
     assert any("quiet" in note for note in notes)

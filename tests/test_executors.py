@@ -16,13 +16,13 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import read_evidence
-from ivfixtures import executing
-from ivfixtures.bench import Bench
-from ivfixtures.checkpoints import resolve
-from ivfixtures.executors import ExecutorError
-from ivfixtures.executors.dispatch import Dispatch, Jobs
-from ivfixtures.executors.jobs import Job, JobFolder, Result
-from ivfixtures.executors.worker import run_job
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.measuring import executing
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.executors import ExecutorError
+from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
+from ivfixtures.measuring.executors.jobs import Job, JobFolder, Result
+from ivfixtures.measuring.executors.worker import run_job
 from tests import executor_faults
 from tests.suite import printed, saved
 
@@ -136,10 +136,10 @@ def test_a_store_at_a_url_is_filled_and_the_jobs_lie_beside_the_run(judge, here,
 
 
 def test_the_controller_loads_no_weights(judge, here, pytester, monkeypatch):
-    judge("--measure-anyway", *AWAY, only=["claims.test_tinst_path_dominance"])
+    judge("--measure-anyway", *AWAY, only=["claims.instruction_vectors.test_tinst_path_dominance"])
     before = evidence_in(pytester.path)
-    monkeypatch.setattr("ivfixtures.material.load", lambda *_, **__: 1 / 0)
-    judge("--measure-anyway", *AWAY, only=["claims.test_tinst_path_dominance"])
+    monkeypatch.setattr("ivfixtures.measuring.material.load", lambda *_, **__: 1 / 0)
+    judge("--measure-anyway", *AWAY, only=["claims.instruction_vectors.test_tinst_path_dominance"])
     assert evidence_in(pytester.path) == before
     assert len(here.ran) == 1
 
@@ -160,7 +160,13 @@ def test_what_is_done_is_not_submitted_again_and_what_is_lost_is(judge, here, py
 def test_cells_about_families_are_a_second_job_and_find_what_the_first_measured(here, pytester):
     def judge(*options):
         return pytester.runpytest_inprocess(
-            *("--pyargs", "claims.test_superadditivity", "claims.test_stages", "--samples", "8"),
+            *(
+                "--pyargs",
+                "claims.instruction_vectors.test_superadditivity",
+                "claims.instruction_vectors.test_stages",
+                "--samples",
+                "8",
+            ),
             *("-k", "adj_ant and superadd and not logit", "--orders", "1,2", "--family"),
             *("tiny-olmo2", "--measure-anyway", "-p", "no:cacheprovider", *options),
         )
@@ -211,7 +217,7 @@ def test_a_job_that_dies_says_so_and_what_is_there_is_judged(judge, here, pytest
     def dying(*arguments, **options):
         raise SystemExit(7)
 
-    monkeypatch.setattr("ivfixtures.bench.effects_of", dying)
+    monkeypatch.setattr("ivfixtures.measuring.bench.effects_of", dying)
     result = judge("--measure-anyway", *AWAY)
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.cells
@@ -250,7 +256,7 @@ def test_collecting_runs_no_job(judge, here):
 
 
 def test_published_numbers_need_no_job(judge, here):
-    judge(*AWAY, "-k", "stage or all", only=["claims.test_published_audit"])
+    judge(*AWAY, "-k", "stage or all", only=["claims.instruction_vectors.test_published_audit"])
     assert not here.ran
 
 
@@ -280,7 +286,7 @@ def test_many_jobs_have_few_lines(tmp_path, monkeypatch):
             job.finish(Result(job.job.digest))
             return {job.job.digest: ""}
 
-    monkeypatch.setattr("ivfixtures.executors.dispatch.POLL", 0)
+    monkeypatch.setattr("ivfixtures.measuring.executors.dispatch.POLL", 0)
     screen, jobs = Lines(), jobs_in(tmp_path, 100)
     Dispatch(jobs, Quick(), screen, ()).run()
     assert len(jobs.results) == 100
@@ -347,7 +353,7 @@ def test_a_wrong_option_is_one_line(judge, pytester, options, line):
 @pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])
 def test_a_missing_extra_is_one_line(judge, monkeypatch, executor, package):
     module = "slurm" if executor == "slurm" else "ray_actors"
-    monkeypatch.delitem(sys.modules, f"ivfixtures.executors.{module}", raising=False)
+    monkeypatch.delitem(sys.modules, f"ivfixtures.measuring.executors.{module}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     result = judge("--executor", executor)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -386,7 +392,14 @@ def start(two, tasks, tmp_path, monkeypatch):
     def start(*options, fault=""):
         monkeypatch.setenv(executor_faults.FAULT, fault)
         chosen = [word for folder in two for word in ("--checkpoint", folder)]
-        words = ("--pyargs", "claims.test_localization", *chosen, "--tasks", tasks, *plugins)
+        words = (
+            "--pyargs",
+            "claims.instruction_vectors.test_localization",
+            *chosen,
+            "--tasks",
+            tasks,
+            *plugins,
+        )
         more = ("--samples", "8", "--orders", "1", "--measure-anyway", *options)
         command = [sys.executable, "-m", "pytest", *map(str, (*words, *more))]
         return subprocess.Popen(
@@ -553,7 +566,7 @@ def test_all_cells_of_the_embedded_families_are_the_same(every_cell, tmp_path, e
 @pytest.fixture
 def cluster(monkeypatch):
     """A submitit that keeps what is submitted, an array a list, and the arrays they wait for."""
-    slurm = pytest.importorskip("ivfixtures.executors.slurm")
+    slurm = pytest.importorskip("ivfixtures.measuring.executors.slurm")
     found = SimpleNamespace(arrays=[], waited=[], full_after=None)
 
     class Recording:
@@ -641,7 +654,7 @@ def test_slurm_is_looked_for_before_anything_is_measured(judge, monkeypatch, giv
     [("90", 90), ("30:00", 30), ("2:00:30", 121), ("1-0", 1440), ("1-02:30", 1590)],
 )
 def test_times_are_read_as_sbatch_reads_them(text, minutes):
-    from ivfixtures.executors.slurm import _minutes
+    from ivfixtures.measuring.executors.slurm import _minutes
 
     assert _minutes(text) == minutes
     with pytest.raises(ExecutorError, match="minutes"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import Decision, EvidenceError, Store
-from ivevidence.expectations import (
+from ivevidence.compare.expectations import (
     Expectations,
     expect,
     keep_values,
@@ -16,7 +16,7 @@ from ivevidence.expectations import (
     values_of,
     write_expectations,
 )
-from ivevidence.matching import partners
+from ivevidence.compare.matching import partners
 from tests.evidence_examples import example_cell, example_cells
 
 ABOUT = {"written_by": "ivclaims 0", "options": {"--seed": 0}, "tasks": {"adj_comp": "ab" * 32}}
@@ -72,7 +72,7 @@ def test_the_file_is_sorted_with_an_entry_a_line(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.update(schema=2), "schema=2, but should be 1"),
+        (lambda data: data.update(schema=1), "schema=1, but should be 2"),
         (lambda data: data.pop("cells") and data.update(cells=[]), r"cells=\[\], but should be a"),
         (
             lambda data: data["cells"]["tiny-olmo2-base"].update(x={"verdict": "good"}),
@@ -104,14 +104,14 @@ def test_a_damaged_file_is_refused(path, content):
 
 
 def test_an_entry_that_is_there_twice_is_refused_and_not_half_read(path):
-    path.write_text('{"schema": 1, "cells": {"a": {}, "a": {}}}')
+    path.write_text('{"schema": 2, "cells": {"a": {}, "a": {}}}')
     with pytest.raises(EvidenceError, match="a is there twice"):
         read_expectations(path)
 
 
 def test_a_file_over_the_limit_is_refused(path, monkeypatch):
     write_expectations(path, expect(example_cells(), **ABOUT))
-    monkeypatch.setattr("ivevidence.expectations.SIZE_LIMIT", 100)
+    monkeypatch.setattr("ivevidence.compare.expectations.SIZE_LIMIT", 100)
     with pytest.raises(EvidenceError, match="at most 100 bytes"):
         read_expectations(path)
 
@@ -147,7 +147,11 @@ def test_other_values_have_another_digest(tmp_path):
     )
 
 
-QUESTIONS = ("behaviour[a]", "localization[a]", "localization[b]")
+QUESTIONS = (
+    "instruction_vectors/behaviour[a]",
+    "instruction_vectors/localization[a]",
+    "instruction_vectors/localization[b]",
+)
 
 
 def cells_of(*checkpoints, questions=QUESTIONS):
@@ -197,7 +201,9 @@ def test_expectations_of_another_schema_say_what_to_do():
 
 
 def test_what_only_one_side_asks_names_no_checkpoint_in_whose_place_another_could_be():
-    published = cells_of("paper-1b", "paper-7b", questions=["published_audit[all]"])
+    published = cells_of(
+        "paper-1b", "paper-7b", questions=["instruction_vectors/published_audit[all]"]
+    )
     for before, after in ([], published), (published, []), (published[:1], published):
         found = partners([*cells_of("old"), *before], [*cells_of("new"), *after])
         assert {found[name][0] for name in cells_of("new")} == {"old"}

@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ivfixtures.published.audit  # noqa: F401 - once, so that its classes outlive each run
+import claims.instruction_vectors.published.audit  # noqa: F401 - once, so that its classes outlive each run
 from ivevidence import Decision, Drift, Store, read_evidence
-from ivevidence.expectations import (
+from ivevidence.compare.expectations import (
     expect,
     keep_values,
     read_expectations,
     write_expectations,
 )
-from ivfixtures.bench import Bench
-from ivfixtures.expecting import Expecting
-from ivfixtures.verdicts import Concluded, Hearing
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.suite.expectations import Expecting
+from ivfixtures.suite.verdicts import Concluded, Hearing
 from tests.evidence_examples import example_cell
 from tests.suite import ROWS, printed, saved, write_tasks
 
-ONE = ("claims.test_localization",)
-AUDIT = ("claims.test_published_audit",)
-BEHAVIOUR = "claims.test_behaviour"
+ONE = ("claims.instruction_vectors.test_localization",)
+AUDIT = ("claims.instruction_vectors.test_published_audit",)
+BEHAVIOUR = "claims.instruction_vectors.test_behaviour"
 MEASURED = ("--measure-anyway", "--orders", "1")
 
 
@@ -105,7 +105,7 @@ def test_a_change_of_verdict_fails_and_prints_both(judge, pytester, baseline):
             f"*now {now.verdict}: *",
             "*  drift of effect=0 [[]*, *[]] (paired, n=8)",
             "*expectations of expected.json: 1 changed, 1 as expected",
-            f"  changed: localization[[]*adj_ant*: supported -> {now.verdict}",
+            f"  changed: instruction_vectors/localization[[]*adj_ant*: supported -> {now.verdict}",
         ]
     )
 
@@ -407,7 +407,15 @@ def two(checkpoint, tmp_path):
     other = saved("olmo2", tmp_path / "other-olmo2", layers=2)
     folder = write_tasks(tmp_path / "words")
     return [
-        *("--pyargs", *ONE, "claims.test_behaviour", "--tasks", str(folder), "--samples", "8"),
+        *(
+            "--pyargs",
+            *ONE,
+            "claims.instruction_vectors.test_behaviour",
+            "--tasks",
+            str(folder),
+            "--samples",
+            "8",
+        ),
         *("--checkpoint", str(checkpoint), "--checkpoint", str(other), *MEASURED),
         *("-p", "no:cacheprovider"),
     ]
@@ -466,7 +474,7 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
     data = json.loads((pytester.path / "e.json").read_text())
     cells = next(cells for of, cells in data["cells"].items() if of.endswith("other-olmo2"))
     cells["gone[x]"] = {"verdict": "refuted"}
-    cells["behaviour[adj_ant-ia]"] = {"verdict": "supported"}
+    cells["instruction_vectors/behaviour[adj_ant-ia]"] = {"verdict": "supported"}
     (pytester.path / "e.json").write_text(json.dumps(data))
     result = pytester.runpytest_subprocess(
         *(*two, "--expect", "e.json", "-n", "2", "--dist", "loadgroup", "-o", "addopts=")

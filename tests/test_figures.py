@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivevidence import Criterion, EvidenceError, Figure, draw
-from ivevidence.figure_data import FIGURE_DATA
-from ivevidence.figure_text import format_number, two_digits
-from ivevidence.sweep_figures import OUTCOME_COLORS
+from ivevidence.figures.data import FIGURE_DATA
+from ivevidence.figures.sweeps import OUTCOME_COLORS
+from ivevidence.figures.text import format_number, two_digits
 from tests.evidence_examples import example_cell
 from tests.figure_examples import EXAMPLES
 from tests.svg_reading import assert_inside, elements, parsed, pixels, words

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from ivfixtures.checkpoints import CheckpointError, load, resolve
-from ivfixtures.tiny.splits import load_tiny_tasks
-from ivfixtures.traces import LARGEST_INCOMPLETENESS
-from ivmethods.checks import check
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import completeness, linear_forms
-from ivmethods.model import wrap
-from ivmethods.prompts import tokenize_sample
+from ivfixtures.checkpoints.resolving import CheckpointError, load, resolve
+from ivfixtures.embedded.tiny.splits import load_tiny_tasks
+from ivfixtures.measuring.traces import LARGEST_INCOMPLETENESS
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.patching.checks import check
+from ivmethods.paths.linear_maps import completeness, linear_forms
+from ivmethods.prompts.protocols import tokenize_sample
 
 pytestmark = pytest.mark.slow
 

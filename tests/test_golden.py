@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ivfixtures.methods import METHODS
+from ivfixtures.measuring.methods import METHODS
 from tests import golden
 
 GOLDEN = json.loads(golden.FILE.read_text())

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from ivevidence import Store, read_evidence
-from ivfixtures import generation
-from ivfixtures.bench import Bench, CheckpointRefusedError
-from ivfixtures.checkpoints import load, resolve, tokenizer
-from ivfixtures.tasks import load_tasks
-from ivfixtures.tasktypes import Item, Valid, normalize_answer
-from ivmethods.behaviour import greedy_answers, next_tokens
-from ivmethods.metrics import NotFiniteError
-from ivmethods.model import network, wrap
+from ivfixtures.checkpoints.resolving import load, resolve, tokenizer
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.data.tasktypes import Item, Valid, normalize_answer
+from ivfixtures.measuring import generation
+from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
+from ivmethods.model.behaviour import greedy_answers, next_tokens
+from ivmethods.model.handles import network, wrap
+from ivmethods.model.metrics import NotFiniteError
 from tests.models import number_tokenizer, random_model, random_samples, text_tokenizer, wrapped
 from tests.suite import OPTIONS
 
@@ -69,7 +69,9 @@ def test_settings_of_generation_change_no_answer_and_are_noted(generating, pytes
     cells = {}
     for name in (SFT, str(generating)):
         options = ("--checkpoint", name, "--html", f"{len(cells)}/r.html")
-        pytester.runpytest_inprocess("--pyargs", "claims.test_behaviour", *options, *few)
+        pytester.runpytest_inprocess(
+            "--pyargs", "claims.instruction_vectors.test_behaviour", *options, *few
+        )
         (cells[name],) = read_evidence(pytester.path / f"{len(cells)}/r.evidence.json").cells
     plain, other = cells.values()
     assert [prompt.output for prompt in plain.prompts] == [p.output for p in other.prompts]
@@ -128,7 +130,7 @@ def test_a_cell_of_broken_weights_is_refused_with_the_checkpoints_name(tmp_path,
     def broken(*_, **__):
         raise NotFiniteError("largest logit", "nan")
 
-    monkeypatch.setattr("ivfixtures.bench.greedy_answers", broken)
+    monkeypatch.setattr("ivfixtures.measuring.bench.greedy_answers", broken)
     bench = Bench(resolve(SFT), ANTONYMS, OPTIONS, Store(tmp_path), lambda line: None)
     with pytest.raises(
         CheckpointRefusedError, match=rf"^largest logit=nan, but should be finite \[{SFT}, "

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from claims.instruction_vectors import head_exhibits
 from ivevidence import Store
-from ivfixtures import head_exhibits
-from ivfixtures.bench import Bench
-from ivfixtures.checkpoints import resolve
-from ivfixtures.tasks import load_tasks
-from ivfixtures.traces import traced
-from ivmethods.heads import active
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.traces import traced
+from ivmethods.paths.heads import active
 
 PUBLISHED = "allenai/OLMo-2-0425-1B-SFT"
 

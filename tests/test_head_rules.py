@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks.worlds.active_layers import TOP
-from claims import test_active_layers as active_layers
-from claims import test_head_sharing as head_sharing
-from ivmethods.sweep import layer_tuples
+from claims.instruction_vectors import test_active_layers as active_layers
+from claims.instruction_vectors import test_head_sharing as head_sharing
+from ivmethods.patching.sweep import layer_tuples
 
 # ------------------------------------------------------------------------------------- head sharing
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ivmethods import heads, sharing
-from ivmethods.heads import (
+from ivmethods.paths import heads, sharing
+from ivmethods.paths.heads import (
     active,
     first_fifth,
     head_activity,
@@ -19,7 +19,7 @@ from ivmethods.heads import (
     spearman,
     with_paths,
 )
-from ivmethods.sharing import chance_corrected_jaccard, jaccard
+from ivmethods.paths.sharing import chance_corrected_jaccard, jaccard
 
 shares = st.floats(0, 1, width=32)
 sets = arrays(bool, st.tuples(st.just(2), st.integers(1, 7)))

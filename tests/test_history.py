@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ivevidence import Decision, EvidenceError, Figure, draw
-from ivevidence.figure_colors import SERIES
-from ivevidence.history import followed, histories
-from ivevidence.history_page import history_page
-from ivevidence.history_text import history_text
-from ivevidence.terminal import GLYPHS, width
+from ivevidence.compare.history import followed, histories
+from ivevidence.compare.history_page import history_page
+from ivevidence.compare.history_text import history_text
+from ivevidence.figures.colors import SERIES
+from ivevidence.report.terminal import GLYPHS, width
 from tests.figure_examples import history
 from tests.run_examples import a_run, light_cell, runs
 from tests.svg_reading import assert_inside, elements, grid_heights, label, points, words
@@ -106,7 +106,7 @@ def test_the_text_has_verdict_and_estimate_in_columns_of_checkpoints():
     both["run-2"] = a_run(light_cell("step-2", verdict="refuted", estimate=-0.25))
     both["run-3"] = a_run(light_cell("step-3", "can_fly", "not_applicable"))
     said = history_text(histories(both), columns=100).splitlines()
-    assert said[0] == "localization"
+    assert said[0] == "instruction_vectors/localization"
     assert said[1].split() == ["step-1", "step-2", "step-3"]
     assert re.match(r"  adj_comp · rr +✓ 0\.3 +✕ −0\.25$", said[2])
     assert re.match(r"  can_fly · rr +– 0\.3$", said[3])

@@ -11,11 +11,19 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import EvidenceError
-from ivevidence.files import read_limited
-from ivevidence.places import Folder
-from ivfixtures.executors import ExecutorError, processes, waves, worker
-from ivfixtures.executors.dispatch import Dispatch, Jobs, Result
-from ivfixtures.executors.jobs import HANDLE, LOG, PROGRESS, RESULT, Job, JobFolder, last_line
+from ivevidence.store.places import Folder
+from ivevidence.store.whole_files import read_limited
+from ivfixtures.measuring.executors import ExecutorError, processes, waves, worker
+from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs, Result
+from ivfixtures.measuring.executors.jobs import (
+    HANDLE,
+    LOG,
+    PROGRESS,
+    RESULT,
+    Job,
+    JobFolder,
+    last_line,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files have other kinds and owners here")
 pytestmark = posix
@@ -173,7 +181,7 @@ def signalled(process):
 
 @linux
 def test_processes_are_told_apart_by_their_start_and_what_ended_is_none(process):
-    from ivfixtures.executors.private import identity
+    from ivfixtures.measuring.executors.private import identity
 
     boot, number, start = identity(process.pid).split()
     assert identity(process.pid) == f"{boot} {number} {start}"
@@ -188,13 +196,13 @@ def test_processes_are_told_apart_by_their_start_and_what_ended_is_none(process)
 def slurm(monkeypatch):
     """The executor on this machine; what it unpickles is told."""
     pytest.importorskip("submitit")
-    from ivfixtures.executors.slurm import Slurm
+    from ivfixtures.measuring.executors.slurm import Slurm
 
     return Slurm(["cluster=local"])
 
 
 def handle_of(process, changed=()):
-    from ivfixtures.executors.private import identity, new_folder
+    from ivfixtures.measuring.executors.private import identity, new_folder
 
     own = {"executor": "slurm", "cluster": "local", "folder": new_folder("submitit").name}
     return own | {"id": str(process.pid), "process": identity(process.pid)} | dict(changed)
@@ -239,7 +247,9 @@ def test_a_process_that_ended_while_it_was_waited_for_is_not_signalled(
 ):
     job.submitted(handle_of(process))
     assert slurm.adopt(job)
-    monkeypatch.setattr("ivfixtures.executors.slurm.identity", lambda _: "the next of its number")
+    monkeypatch.setattr(
+        "ivfixtures.measuring.executors.slurm.identity", lambda _: "the next of its number"
+    )
     slurm.cancel()
     assert not signalled
     assert "Slurm says" in slurm.poll()[job.job.digest]

@@ -19,9 +19,9 @@ from ivevidence import (
     read_evidence,
     write_evidence,
 )
-from ivevidence.expectations import expect, read_expectations, write_expectations
-from ivevidence.figure_data import FIGURE_DATA
-from ivevidence.json_schema import KINDS, schema_of, write_schemas
+from ivevidence.compare.expectations import expect, read_expectations, write_expectations
+from ivevidence.figures.data import FIGURE_DATA
+from ivevidence.records.schema import KINDS, schema_of, write_schemas
 from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
 from tests.figure_examples import EXAMPLES
 from tests.test_records import cells
@@ -70,7 +70,7 @@ def written(tmp_path_factory):
 def test_the_schema_in_the_documentation_is_the_one_of_the_records(kind, tmp_path):
     write_schemas(tmp_path)
     name = f"{kind}.schema.json"
-    advice = "write it again: python -m ivevidence.json_schema docs"
+    advice = "write it again: python -m ivevidence.records.schema docs"
     assert (DOCS / name).read_bytes() == (tmp_path / name).read_bytes(), advice
 
 
@@ -99,7 +99,7 @@ def test_what_is_written_has_the_schema(written, of_evidence, of_expectations):
 @example(replace(example_cell(), comparison=COMPARISON))
 @settings(max_examples=50)
 def test_every_record_has_the_schema(of_evidence, cell):
-    data = {"schema": 2, "cells": [cell.to_json()], "sha256": "0" * 64}
+    data = {"schema": 3, "cells": [cell.to_json()], "sha256": "0" * 64}
     of_evidence.validate(json.loads(json.dumps(data)))
 
 
@@ -143,14 +143,34 @@ GONE = object()
         ("evidence", ["cells", 7, "figures", 4, "data", "classes", 0, "points", 0], [1.0] * 3),
         ("evidence", ["cells", 7, "comparison", "drifts", 0, "n"], [3]),
         ("evidence", ["cells", 7, "comparison", "expectation", "verdict"], "yes"),
-        ("expectations", ["schema"], 2),
+        ("expectations", ["schema"], 1),
         ("expectations", ["extra"], 1),
         ("expectations", ["tasks", "adj_ant"], 1),
-        ("expectations", ["cells", "tiny-olmo2-base", "localization[adj_ant]"], "refuted"),
-        ("expectations", ["cells", "tiny-olmo2-base", "localization[adj_ant]", "verdict"], GONE),
-        ("expectations", ["cells", "tiny-olmo2-base", "localization[adj_ant]", "verdict"], "yes"),
-        ("expectations", ["cells", "tiny-olmo2-base", "localization[adj_ant]", "n"], "50"),
-        ("expectations", ["cells", "tiny-olmo2-base", "localization[adj_ant]", "extra"], 1),
+        (
+            "expectations",
+            ["cells", "tiny-olmo2-base", "instruction_vectors/localization[adj_ant]"],
+            "refuted",
+        ),
+        (
+            "expectations",
+            ["cells", "tiny-olmo2-base", "instruction_vectors/localization[adj_ant]", "verdict"],
+            GONE,
+        ),
+        (
+            "expectations",
+            ["cells", "tiny-olmo2-base", "instruction_vectors/localization[adj_ant]", "verdict"],
+            "yes",
+        ),
+        (
+            "expectations",
+            ["cells", "tiny-olmo2-base", "instruction_vectors/localization[adj_ant]", "n"],
+            "50",
+        ),
+        (
+            "expectations",
+            ["cells", "tiny-olmo2-base", "instruction_vectors/localization[adj_ant]", "extra"],
+            1,
+        ),
     ],
 )
 def test_what_is_damaged_has_not_the_schema_nor_is_it_read(kind, path, value, written, request):

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import Store, read_evidence
-from ivfixtures import endpoint as endpoints
-from ivfixtures.endpoint import KEY, Endpoint, JudgeError, read_endpoint
-from ivfixtures.judge import judge_prompt, judged, judged_answers, read_decision
-from ivfixtures.tasks import load_tasks
-from tests.suite import has_traceback, shown
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import endpoint as endpoints
+from ivfixtures.measuring.endpoint import KEY, Endpoint, JudgeError, read_endpoint
+from ivfixtures.measuring.judge import judge_prompt, judged, judged_answers, read_decision
+from tests.suite import PACK, has_traceback, shown
 
 SECRET = "sk-do-not-tell"
 YES = {"choices": [{"message": {"content": "yes"}}]}
@@ -238,7 +238,7 @@ def test_a_key_that_comes_back_is_neither_told_nor_kept(stub, ask, tmp_path, ech
 
 def test_a_reply_that_an_earlier_version_stored_is_told_without_the_key(ask, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("ivfixtures.judge._kept", lambda reply: f"yes {SECRET}")
+        patch.setattr("ivfixtures.measuring.judge._kept", lambda reply: f"yes {SECRET}")
         ask()
     assert ask().reply == f"yes ${KEY}"
 
@@ -418,7 +418,7 @@ def test_url_and_model_go_together(url, model):
 def claim(pytester, stub):
     def run(*options, task="adj_comp", name="behaviour"):
         return pytester.runpytest_inprocess(
-            *("--pyargs", f"claims.test_{name}", "--checkpoint", "tiny-olmo2-sft"),
+            *("--pyargs", f"{PACK}.test_{name}", "--checkpoint", "tiny-olmo2-sft"),
             *("--samples", "8", "-k", f"sft-{task}", "-p", "no:cacheprovider"),
             *("--judge", stub.url, "--judge-model", "some-model", *options),
         )
@@ -465,7 +465,7 @@ def test_whom_the_judge_finds_incompetent_no_other_claim_is_judged_on(claim, pyt
     (cell,) = evidence(pytester).cells
     assert cell.decision.verdict == "not_applicable"
     assert "IA=0.00" in cell.decision.reason, "the stated set has 1.00"
-    assert cell.decision.gate == "behaviour[tiny-olmo2-sft-adj_comp-ia]"
+    assert cell.decision.gate == "instruction_vectors/behaviour[tiny-olmo2-sft-adj_comp-ia]"
 
 
 def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(
@@ -510,7 +510,12 @@ def test_answers_are_asked_for_once_each(stub, tmp_path):
 
 def test_a_wrong_option_is_one_line(pytester):
     result = pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_behaviour", "--judge", f"http://me:{SECRET}@host/v1"),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_behaviour",
+            "--judge",
+            f"http://me:{SECRET}@host/v1",
+        ),
         *("--judge-model", "m", "-p", "no:cacheprovider"),
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR

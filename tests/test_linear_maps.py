@@ -9,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivfixtures.checkpoints import CheckpointError, load, names, resolve
-from ivmethods import linear_blocks
-from ivmethods.layouts import LAYOUTS, Norm, weights_of
-from ivmethods.linear_blocks import fold, mlp_break_even, step, values
-from ivmethods.linear_maps import (
+from ivfixtures.checkpoints.resolving import CheckpointError, load, names, resolve
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import LAYOUTS, Norm, weights_of
+from ivmethods.model.metrics import NotFiniteError
+from ivmethods.paths import linear_blocks
+from ivmethods.paths.linear_blocks import fold, mlp_break_even, step, values
+from ivmethods.paths.linear_maps import (
     attribution,
     completeness,
     eager_attention,
@@ -21,8 +23,6 @@ from ivmethods.linear_maps import (
     propagate,
     read_out,
 )
-from ivmethods.metrics import NotFiniteError
-from ivmethods.model import wrap
 from tests.models import (
     LINEAR_LAYOUTS,
     VOCAB,

@@ -7,12 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivmethods import controls, memory
-from ivmethods.controls import effects_of
-from ivmethods.fan_out import fan_out
-from ivmethods.memory import free_bytes, in_pieces, row_bytes
-from ivmethods.model import network
-from ivmethods.sweep import sweep
+from ivmethods.model import memory
+from ivmethods.model.handles import network
+from ivmethods.model.memory import free_bytes, in_pieces, row_bytes
+from ivmethods.patching import controls
+from ivmethods.patching.controls import effects_of
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.sweep import sweep
 from tests.models import random_samples, random_vectors, wrapped
 
 AMPLE = 2**28

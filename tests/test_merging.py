@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import CellError, EvidenceError
-from ivevidence.history import histories
-from ivevidence.merging import merge
+from ivevidence.compare.history import histories
+from ivevidence.compare.merging import merge
 from tests.run_examples import a_run, light_cell, runs
 
 
@@ -75,7 +75,7 @@ def test_a_cell_that_runs_disagree_on_is_refused_naming_both_and_the_remedy(othe
 
 
 def test_errors_are_never_dropped():
-    failed, cell = CellError("localization[x]", "boom"), light_cell()
+    failed, cell = CellError("instruction_vectors/localization[x]", "boom"), light_cell()
     merged = merge({"a": a_run(errors=[failed]), "b": a_run(cell), "c": a_run(errors=[failed])})
     assert merged.errors == (failed, failed)
     assert merged.cells == (cell,)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from ivevidence import EvidenceError, Store, StoreWarning
-from ivfixtures import methods
-from ivfixtures.bench import Bench
-from ivfixtures.material import inputs_digest
-from ivfixtures.methods import METHODS, Array, Fact, Method
-from ivfixtures.registry import resolve
-from ivfixtures.tasks import load_tasks
-from ivmethods.metrics import METRICS
-from ivmethods.prompts import Sample, Source
+from ivfixtures.checkpoints.registry import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import methods
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.material import inputs_digest
+from ivfixtures.measuring.methods import METHODS, Array, Fact, Method
+from ivmethods.model.metrics import METRICS
+from ivmethods.prompts.protocols import Sample, Source
 
 KEY = {"method": "some"}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ivmethods.metrics import METRICS, NotFiniteError, require_scores, score
+from ivmethods.model.metrics import METRICS, NotFiniteError, require_scores, score
 
 # Few values, so that ties are common.
 logit_rows = hnp.arrays(np.float32, (4, 9), elements=st.sampled_from([-2.0, -0.5, 0.0, 1.0, 3.0]))

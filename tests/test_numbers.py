@@ -14,22 +14,24 @@ from transformers import (
 )
 
 from ivevidence import Store, read_evidence
-from ivevidence.places import Folder
-from ivmethods import linear_maps, paths, recording
-from ivmethods.checks import RUNNERS, TOLERANCE, Checks, check, checked_samples, no_op
-from ivmethods.fan_out import fan_out
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import linear_forms
-from ivmethods.memory import row_bytes
-from ivmethods.metrics import METRICS, NotFiniteError
-from ivmethods.model import in_float32, last_logits_outside, network, wrap
-from ivmethods.path_graph import path_graph
-from ivmethods.paths import trace_paths
-from ivmethods.prompts import Source
-from ivmethods.ranks import high_ranking
-from ivmethods.recording import record, record_sites, record_sources, run_scores
-from ivmethods.reference import by_hooks
-from ivmethods.sweep import sweep
+from ivevidence.store.places import Folder
+from ivmethods.model import recording
+from ivmethods.model.handles import in_float32, last_logits_outside, network, wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.model.memory import row_bytes
+from ivmethods.model.metrics import METRICS, NotFiniteError
+from ivmethods.model.ranks import high_ranking
+from ivmethods.model.recording import record, record_sites, record_sources, run_scores
+from ivmethods.patching.checks import RUNNERS, TOLERANCE, Checks, check, checked_samples, no_op
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.reference import by_hooks
+from ivmethods.patching.sweep import sweep
+from ivmethods.paths import linear_maps
+from ivmethods.paths import tracing as paths
+from ivmethods.paths.graph import path_graph
+from ivmethods.paths.linear_maps import linear_forms
+from ivmethods.paths.tracing import trace_paths
+from ivmethods.prompts.protocols import Source
 from tests.models import (
     VOCAB,
     WIDTH,
@@ -132,7 +134,12 @@ def test_a_checkpoint_with_nan_is_an_error_in_one_line_and_nothing_is_kept(
 ):
     planted(tmp_path / "planted", change)
     result = pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_localization", "--checkpoint", str(tmp_path / "planted")),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_localization",
+            "--checkpoint",
+            str(tmp_path / "planted"),
+        ),
         *("--tasks", str(tasks), "--samples", "8", "--measure-anyway"),
         *("--store", str(tmp_path / "store"), "-p", "no:cacheprovider", *options),
     )
@@ -152,7 +159,12 @@ def test_a_checkpoint_with_nan_is_an_error_in_one_line_and_nothing_is_kept(
 def test_prompts_longer_than_the_positions_a_model_has_are_one_line(pytester, tasks, tmp_path):
     saved("gpt2", tmp_path / "short")
     result = pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_behaviour", "--checkpoint", str(tmp_path / "short")),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_behaviour",
+            "--checkpoint",
+            str(tmp_path / "short"),
+        ),
         *("--tasks", str(tasks), "--samples", "8", "-p", "no:cacheprovider"),
     )
     (error, _) = read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
@@ -227,7 +239,7 @@ def test_the_planted_tie_is_told_apart_and_blocks_change_nothing(monkeypatch):
     assert usual[0, 0, 0] == usual[0, 0, 1]
     expected = torch.tensor([64, 64 + 2**-7, 65 + 2**-6])
     for size in (2**24, 2):
-        monkeypatch.setattr("ivmethods.model._UPCAST", size)
+        monkeypatch.setattr("ivmethods.model.handles._UPCAST", size)
         assert torch.equal(in_float32(unembed, hidden, usual)[0, 0], expected)
 
 
@@ -391,6 +403,6 @@ def test_paths_and_linear_forms_go_on_with_less_where_memory_runs_out(monkeypatc
     monkeypatch.setattr(paths, "every_path", short)
     assert np.array_equal(traced().hits, whole.hits)
     assert budgets == [AMPLE, AMPLE // 2, AMPLE // 4]
-    monkeypatch.setattr("ivmethods.memory._LEAST", AMPLE)
+    monkeypatch.setattr("ivmethods.model.memory._LEAST", AMPLE)
     with pytest.raises(MemoryError, match=r"^memory=CUDA out of memory.*; choose another --device"):
         traced()

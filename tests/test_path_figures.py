@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivevidence import EvidenceError, Figure, draw
-from ivevidence.figure_colors import ACCENT, BAR
+from ivevidence.figures.colors import ACCENT, BAR
 from tests.figure_examples import head_maps, path_bars, trajectories
 from tests.svg_reading import (
     assert_inside,

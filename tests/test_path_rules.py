@@ -7,8 +7,8 @@ threshold at most 7 %.
 import numpy as np
 import pytest
 
-from claims import test_tinst_path_dominance as dominance
-from ivmethods.relative_lead import relative_lead
+from claims.instruction_vectors import test_tinst_path_dominance as dominance
+from ivmethods.statistics.relative_lead import relative_lead
 from tests.test_decision_rules import halves
 
 # ---------------------------------------------------------------------------- T_inst path dominance

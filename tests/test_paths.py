@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import attribution, linear_forms, read_out
-from ivmethods.model import wrap
-from ivmethods.path_graph import draw_paths, path_graph
-from ivmethods.paths import every_path, high_ranking_paths, trace_paths
-from ivmethods.ranks import high_ranking
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.model.ranks import high_ranking
+from ivmethods.paths.graph import draw_paths, path_graph
+from ivmethods.paths.linear_maps import attribution, linear_forms, read_out
+from ivmethods.paths.tracing import every_path, high_ranking_paths, trace_paths
 from tests.models import LINEAR_LAYOUTS, VOCAB, every_part_model, number_tokenizer
 
 BUDGET = 2**24
@@ -239,7 +239,7 @@ def test_drawn_paths_are_uniform():
 
 
 def test_estimates_cover_the_exact_counts(monkeypatch):
-    monkeypatch.setattr("ivmethods.paths.DRAWS", 200)
+    monkeypatch.setattr("ivmethods.paths.tracing.DRAWS", 200)
     form, answers = form_of(seed=5), torch.tensor([11])
     graph = path_graph(form, k=3)
     traced = [
@@ -283,7 +283,7 @@ def test_early_rejection_changes_no_decision(seed, vocab, below, largest):
     )
     for most in (1, 40, 4000):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ivmethods.ranks._SLICE_LOGITS", most)
+            patch.setattr("ivmethods.model.ranks._SLICE_LOGITS", most)
             assert torch.equal(high_ranking(vectors, unembed, answers, below=below), slow)
 
 

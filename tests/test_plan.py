@@ -6,18 +6,19 @@ import shutil
 import pytest
 
 from benchmarks import large_plan
-from claims import test_localization as localization
+from claims.instruction_vectors import test_localization as localization
 from ivevidence import Store
-from ivfixtures import asks, checkpoints, plan
-from ivfixtures.checkpoints import CheckpointError
-from ivfixtures.plan_text import lines
-from tests.suite import printed, saved
+from ivfixtures.checkpoints import resolving as checkpoints
+from ivfixtures.checkpoints.resolving import CheckpointError
+from ivfixtures.measuring import asks, plan
+from ivfixtures.measuring.plan_text import lines
+from tests.suite import PACK, printed, saved
 
 CLAIMS = [
     *("active_layers", "behaviour", "head_sharing", "linear_separability", "localization"),
     *("superadditivity", "tinst_path_dominance"),
 ]
-ALL = [f"claims.test_{name}" for name in CLAIMS]
+ALL = [f"{PACK}.test_{name}" for name in CLAIMS]
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def measured(pytester):
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytester):
-    only, options = [f"claims.test_{claim}"], ("--measure-anyway", "--orders", "1,2")
+    only, options = [f"{PACK}.test_{claim}"], ("--measure-anyway", "--orders", "1,2")
     before = planned(*options, only=only)
     assert not measured(pytester)
     assert not methods(before, "stored")
@@ -95,7 +96,14 @@ def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytes
 def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
     def run(*options):
         return pytester.runpytest_inprocess(
-            *("--pyargs", "claims.test_stages", "--family", "tiny-olmo2", "--samples", "8"),
+            *(
+                "--pyargs",
+                "claims.instruction_vectors.test_stages",
+                "--family",
+                "tiny-olmo2",
+                "--samples",
+                "8",
+            ),
             *("--orders", "1,2", "-k", "adj_ant", "--measure-anyway", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
@@ -113,7 +121,9 @@ def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
 
 def test_nothing_is_planned_behind_a_gate_that_is_known_to_be_closed(planned, judge, pytester):
     before = planned()
-    judge(only=["claims.test_behaviour"])  # a random model follows no instruction
+    judge(
+        only=["claims.instruction_vectors.test_behaviour"]
+    )  # a random model follows no instruction
     after = planned()
     assert {method for _, method in methods(before, "missing")} > {"sweep contrast paper", "runs"}
     # Probing asks for no competence.
@@ -133,8 +143,8 @@ def test_cells_share_measurements_and_so_do_equal_checkpoints(judge, seen, check
 
 
 def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch):
-    monkeypatch.setattr("ivfixtures.material.load", lambda *_, **__: 1 / 0)
-    monkeypatch.setattr("ivfixtures.material.skeleton", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("ivfixtures.measuring.material.load", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("ivfixtures.measuring.material.skeleton", lambda *_, **__: 1 / 0)
     planned("--write-expect", "expected.json", "--device", "cuda")
     assert not (pytester.path / "reports" / "claims.evidence.json").exists()
     assert not (pytester.path / "reports" / "claims.html").exists()
@@ -143,7 +153,10 @@ def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch
 
 
 def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(planned, judge, pytester):
-    only, options = ["claims.test_localization"], ("--measure-anyway", "-k", "adj_ant")
+    only, options = (
+        ["claims.instruction_vectors.test_localization"],
+        ("--measure-anyway", "-k", "adj_ant"),
+    )
     judge(*options, only=only)
     for path in (pytester.path / ".ivclaims").glob("*.json"):
         if json.loads(path.read_text())["key"]["method"] == "checks":
@@ -154,7 +167,10 @@ def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(planne
 
 
 def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
-    only = ["claims.test_localization", "claims.test_superadditivity"]
+    only = [
+        "claims.instruction_vectors.test_localization",
+        "claims.instruction_vectors.test_superadditivity",
+    ]
     found = planned("--measure-anyway", "-k", "adj_ant", only=only)
     cells = ["localization rr", "superadditivity logit", "superadditivity rr"]
     assert methods(found, "open") == [("adj_ant", f"controls of {cell}") for cell in cells]
@@ -163,7 +179,13 @@ def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
 def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(
     planned, judge, monkeypatch
 ):
-    only, options = ["claims.test_localization", "claims.test_superadditivity"], ("-k", "adj_ant")
+    only, options = (
+        [
+            "claims.instruction_vectors.test_localization",
+            "claims.instruction_vectors.test_superadditivity",
+        ],
+        ("-k", "adj_ant"),
+    )
     judge("--measure-anyway", *options, only=only)
     wanted, read, state, load = [], [], plan.PlanStore.state, Store._load
 
@@ -213,7 +235,7 @@ def test_a_claim_whose_asks_lack_a_metric_is_one_line(judge, monkeypatch):
         mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
     )
     monkeypatch.setitem(marker.kwargs, "asks", {"logit": ("runs",)})
-    result = judge("--plan", only=["claims.test_localization"])
+    result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["*asks=for logit, but should be for rr, too [[]marker of local*]*"]
@@ -225,7 +247,7 @@ def test_a_store_that_cannot_be_listed_is_one_line(judge, monkeypatch, option):
     def names(_place):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("ivevidence.places.Folder.names", names)
+    monkeypatch.setattr("ivevidence.store.places.Folder.names", names)
     result = judge(*option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     line = "*--store=*.ivclaims, but should be one that can be listed [[]*Permission denied*]*"
@@ -237,7 +259,7 @@ def test_a_claim_without_asks_is_named(judge, monkeypatch, pytester):
         mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
     )
     monkeypatch.delitem(marker.kwargs, "asks")
-    result = judge("--plan", only=["claims.test_localization"])
+    result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
     result.stdout.fnmatch_lines(["not planned: localization: its marker has no `asks`"])
 
 
@@ -249,7 +271,9 @@ def test_a_plan_is_made_by_one_process(judge):
 
 def test_the_estimate_follows_samples_and_orders(planned):
     def flop(*options):
-        found = planned(*options, "-k", "adj_ant", only=["claims.test_localization"])
+        found = planned(
+            *options, "-k", "adj_ant", only=["claims.instruction_vectors.test_localization"]
+        )
         return {one.method: one.flop for one in found.planned.values()}
 
     singles, pairs = flop("--orders", "1"), flop("--orders", "1,2")
@@ -260,7 +284,9 @@ def test_the_estimate_follows_samples_and_orders(planned):
 
 def test_each_task_and_checkpoint_has_its_own_costs(planned, tmp_path):
     def flop(*options):
-        found = planned(*options, "--measure-anyway", only=["claims.test_localization"])
+        found = planned(
+            *options, "--measure-anyway", only=["claims.instruction_vectors.test_localization"]
+        )
         return {(one.checkpoint, one.task, one.method): one.flop for one in found.planned.values()}
 
     other = saved("llama", tmp_path / "other", layers=2)
@@ -275,14 +301,14 @@ def test_each_task_and_checkpoint_has_its_own_costs(planned, tmp_path):
 
 
 def test_claims_on_published_numbers_need_nothing(judge):
-    result = judge("--plan", only=["claims.test_published_audit"])
+    result = judge("--plan", only=["claims.instruction_vectors.test_published_audit"])
     result.stdout.fnmatch_lines(["the selected cells need no measurements"])
 
 
 def test_a_large_plan_is_what_executors_make_and_nothing_twice(pytester, monkeypatch):
     # It asserts as much itself; its files are here.
     large_plan.write_run(pytester.path, 3)
-    monkeypatch.setattr("ivfixtures.executors.dispatch.POLL", 0.01)
+    monkeypatch.setattr("ivfixtures.measuring.executors.dispatch.POLL", 0.01)
     simulated = large_plan.Simulated(stub=0.0, workers=4)
     result = pytester.runpytest_inprocess(
         *("--pyargs", large_plan.CLAIM, "--checkpoint", "run", "--tasks", "tasks"),

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivfixtures import asks, checkpoints, gates
-from ivfixtures.plan_text import Plan, Planned, lines, prefixed
-from ivmethods.fan_out import fan_out
-from ivmethods.sweep import sweep
+from ivfixtures.checkpoints import resolving as checkpoints
+from ivfixtures.measuring import asks, gates
+from ivfixtures.measuring.plan_text import Plan, Planned, lines, prefixed
+from ivmethods.patching.fan_out import fan_out
+from ivmethods.patching.sweep import sweep
 from tests.gguf_writing import write_llama
 from tests.models import random_samples, random_vectors, wrapped
 from tests.suite import saved

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import claims
-from ivevidence.expectations import read_expectations
-from ivfixtures import registry
-from ivfixtures.planted.handset import SHARP, Handset, code
-from ivfixtures.planted.make import SUBJECTS, WEIGHTS, main, make
-from ivfixtures.planted.words import query_word, word_tokenizer
-from ivfixtures.tasks import load_tasks
-from ivmethods.prompts import tokenize_sample
+import claims.instruction_vectors as pack
+from claims.instruction_vectors.paper import PAPER
+from ivevidence.compare.expectations import read_expectations
+from ivfixtures.checkpoints import registry
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.embedded.planted.handset import SHARP, Handset, code
+from ivfixtures.embedded.planted.make import SUBJECTS, WEIGHTS, main, make
+from ivfixtures.embedded.planted.words import query_word, word_tokenizer
+from ivmethods.prompts.protocols import tokenize_sample
 
 TASKS = ("adj_comp", "adj_ant", "anim_color", "can_fly")
 
@@ -124,8 +125,9 @@ def test_the_tracked_verdicts_find_what_is_planted_and_nothing_else():
     verdicts = defaultdict(set)
     for claim, holds, verdict in planted_entries():
         verdicts[claim, holds].add(verdict)
-    judged = {path.stem.removeprefix("test_") for path in Path(claims.__path__[0]).glob("test_*")}
-    for claim in judged - {"published_audit"}:  # which needs no model
+    names = {path.stem.removeprefix("test_") for path in Path(pack.__path__[0]).glob("test_*")}
+    for name in names - {"published_audit"}:  # which needs no model
+        claim = f"{PAPER.name}/{name}"
         assert verdicts[claim, True] == {"supported"}
         assert verdicts[claim, False]
         assert "supported" not in verdicts[claim, False]

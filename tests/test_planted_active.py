@@ -3,8 +3,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from ivfixtures.planted.active import LAYERS, MAKING, SUBJECTS, TO_ITSELF
-from ivfixtures.tasks import load_tasks
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.embedded.planted.active import LAYERS, MAKING, SUBJECTS, TO_ITSELF
 from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)

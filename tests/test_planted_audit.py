@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from claims.instruction_vectors.published import MODELS, files
+from claims.instruction_vectors.published.audit import SAMPLES, audited_columns
+from claims.instruction_vectors.published.files import TASKS
 from ivevidence import read_evidence
-from ivfixtures import run  # noqa: F401 (once, or each run in this process has classes of its own)
-from ivfixtures.published import MODELS, files
-from ivfixtures.published.audit import SAMPLES, audited_columns
-from ivfixtures.published.files import TASKS
+from ivfixtures.suite import run  # noqa: F401 (once, or each run in this process has classes of its own)
 
-PACKAGED = importlib.resources.files("ivfixtures.published") / "data"
+PACKAGED = importlib.resources.files("claims.instruction_vectors.published") / "data"
 
 
 def printed(share, generator):
@@ -33,7 +33,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.resources,
         "files",
-        lambda name: tmp_path if name == "ivfixtures.published" else packaged(name),
+        lambda name: tmp_path if name == "claims.instruction_vectors.published" else packaged(name),
     )
 
     def write(share):
@@ -70,7 +70,7 @@ def test_the_sentence_is_supported_where_it_is_true_and_not_where_it_is_false(
     tests = files.pair_test_rows()
     assert max(test.p.value for test in tests) < 1e-150  # all look significant beyond all doubt
     pytester.runpytest_inprocess(
-        "--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider"
+        "--pyargs", "claims.instruction_vectors.test_published_audit", "-p", "no:cacheprovider"
     )
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.errors

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ivfixtures.planted.behaviour import SUBJECTS
-from ivfixtures.tasks import load_tasks
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.embedded.planted.behaviour import SUBJECTS
 from tests.planted import judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ivfixtures.planted.dominance import LAYERS, SUBJECTS, TO_T_INST
+from ivfixtures.embedded.planted.dominance import LAYERS, SUBJECTS, TO_T_INST
 from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ivfixtures.planted.localization import LAYERS, READ_IN, SUBJECTS
-from ivfixtures.registry import family
+from ivfixtures.checkpoints.registry import family
+from ivfixtures.embedded.planted.localization import LAYERS, READ_IN, SUBJECTS
 from tests.planted import judged
 from tests.planted_patching import patched
 

@@ -3,10 +3,10 @@ from itertools import product
 import pytest
 import torch
 
-from ivfixtures.planted import order
-from ivfixtures.planted.separability import SUBJECTS
-from ivfixtures.tasks import made_tasks
-from ivmethods.probes import bags_of_words
+from ivfixtures.data.tasks import made_tasks
+from ivfixtures.embedded.planted import order
+from ivfixtures.embedded.planted.separability import SUBJECTS
+from ivmethods.probes.held_out import bags_of_words
 from tests.planted import judged, plain
 
 NAMES = tuple(SUBJECTS)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ivfixtures.planted.sharing import EARLY, HEADS, LATE, LAYERS, MIDDLE, SUBJECTS
+from ivfixtures.embedded.planted.sharing import EARLY, HEADS, LATE, LAYERS, MIDDLE, SUBJECTS
 from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)

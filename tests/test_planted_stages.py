@@ -3,8 +3,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from ivfixtures.planted.stages import BASE, LAYERS, SUBJECTS, TUNED, layers_of
-from ivfixtures.tasks import load_tasks
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.embedded.planted.stages import BASE, LAYERS, SUBJECTS, TUNED, layers_of
 from tests.planted import hooked, judged, plain, prompts
 
 NAMES = tuple(SUBJECTS)

@@ -5,8 +5,8 @@ from itertools import combinations
 import pytest
 import torch
 
-from ivfixtures.planted.superadditivity import LAYERS, SUBJECTS
-from ivfixtures.registry import family
+from ivfixtures.checkpoints.registry import family
+from ivfixtures.embedded.planted.superadditivity import LAYERS, SUBJECTS
 from tests.planted import judged
 from tests.planted_patching import patched
 

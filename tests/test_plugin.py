@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 import claims
-import ivfixtures.exhibits  # once, so that its classes outlive each run
-import ivfixtures.published.audit  # noqa: F401 - the same
+import claims.instruction_vectors.published.audit
 from ivevidence import Criterion, Decision, read_evidence
-from ivfixtures import material
-from ivfixtures.bench import Bench
-from ivfixtures.checkpoints import load, resolve
-from ivfixtures.verdicts import Concluded, Hearing
-from ivmethods.checks import Checks
-from ivmethods.model import network
+from ivfixtures.checkpoints.resolving import load, resolve
+from ivfixtures.measuring import material
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivmethods.model.handles import network
+from ivmethods.patching.checks import Checks
 from tests.evidence_examples import example_cell
 from tests.suite import printed, saved, shown
 
@@ -45,8 +44,9 @@ def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
 def test_every_claim_can_be_judged_in_one_run(judge, pytester):
     judge("--measure-anyway", "--xfail-refuted", only=["claims"])
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
-    files = Path(claims.__file__).parent.glob("test_*.py")
-    assert {f"test_{cell.claim.name}" for cell in evidence.cells} == {file.stem for file in files}
+    files = Path(claims.__file__).parent.glob("*/test_*.py")
+    names = {f"{file.parent.name}/{file.stem.removeprefix('test_')}" for file in files}
+    assert {cell.claim.name for cell in evidence.cells} == names
     assert not evidence.errors
 
 
@@ -76,15 +76,20 @@ def test_a_run_that_judged_no_cell_fails(judge):
 
 
 def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_any(judge, pytester):
-    patching = ("claims.test_localization", "claims.test_superadditivity")
-    result = judge("--xfail-refuted", only=("claims.test_published_audit", *patching))
+    patching = (
+        "claims.instruction_vectors.test_localization",
+        "claims.instruction_vectors.test_superadditivity",
+    )
+    result = judge(
+        "--xfail-refuted", only=("claims.instruction_vectors.test_published_audit", *patching)
+    )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["6 supported*", "no cell was judged*", "measurements: *"])
     cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     names = [cell.claim.name for cell in cells]
     assert names == sorted(names)
-    assert names.count("published_audit") == 49
-    assert {"localization", "superadditivity"} < {*names}
+    assert names.count("instruction_vectors/published_audit") == 49
+    assert {"instruction_vectors/localization", "instruction_vectors/superadditivity"} < {*names}
 
 
 def test_superadditivity_needs_pairs(judge, pytester):
@@ -120,7 +125,7 @@ def test_a_layout_without_linear_maps_is_told_the_known_ones(judge, pytester, tm
     bloom = saved("bloom", tmp_path / "bloom")
     judge(
         *("--checkpoint", bloom, "--measure-anyway", "-k", "bloom and adj_ant"),
-        only=("claims.test_tinst_path_dominance",),
+        only=("claims.instruction_vectors.test_tinst_path_dominance",),
     )
     cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
@@ -146,7 +151,7 @@ def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypat
 
 def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, monkeypatch):
     broken = Checks(0.0, 0.25, 0.0, 1e-4, "fan_out")
-    monkeypatch.setattr("ivfixtures.bench.check", lambda *_, **__: broken)
+    monkeypatch.setattr("ivfixtures.measuring.bench.check", lambda *_, **__: broken)
     result = judge("--measure-anyway", "-k", "adj_ant and localization")
     result.stdout.fnmatch_lines(["*0.25 (hooks)*but should be 0 (no-op) and at most 0.0001*"])
 
@@ -213,8 +218,8 @@ def test_a_model_is_let_go_before_the_next_one_is_loaded(checkpoint, tmp_path, m
         return load(*arguments, **options)
 
     models = []
-    monkeypatch.setattr("ivfixtures.material._in_use", {})
-    monkeypatch.setattr("ivfixtures.material.load", loading)
+    monkeypatch.setattr("ivfixtures.measuring.material._in_use", {})
+    monkeypatch.setattr("ivfixtures.measuring.material.load", loading)
     for folder in (checkpoint, other):
         models.append(
             weakref.ref(network(material._wrapped(resolve(str(folder)), "cpu", "float32")))

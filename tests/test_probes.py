@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ivmethods.memory import row_bytes
-from ivmethods.model import network
-from ivmethods.probes import (
+from ivmethods.model.handles import network
+from ivmethods.model.memory import row_bytes
+from ivmethods.model.recording import record, record_sources
+from ivmethods.probes.held_out import (
     OneAgainstRest,
     accuracy,
     grouped_folds,
@@ -24,15 +25,14 @@ from ivmethods.probes import (
     released_probe,
     word_counts,
 )
-from ivmethods.prompts import Source
-from ivmethods.recording import record, record_sources
-from ivmethods.separability import (
+from ivmethods.probes.separability import (
     dimensions,
     lda_plane,
     linearly_separable,
     separable_by_chance,
 )
-from ivmethods.statistics import clopper_pearson
+from ivmethods.prompts.protocols import Source
+from ivmethods.statistics.univariate import clopper_pearson
 from tests.models import LAYOUTS, VOCAB, wrapped
 
 # ------------------------------------------------------------------------------------ recording

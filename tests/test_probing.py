@@ -11,11 +11,12 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from ivevidence import read_evidence
-from ivfixtures import probing
-from ivfixtures.checkpoints import digests, load, resolve
-from ivfixtures.loading import load_untrained
-from ivfixtures.probing import MOST_REPHRASINGS, rephrasings
-from ivfixtures.tasks import load_tasks
+from ivfixtures.checkpoints.loading import load_untrained
+from ivfixtures.checkpoints.resolving import digests, load, resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import probing
+from ivfixtures.measuring.probing import MOST_REPHRASINGS, rephrasings
+from tests.suite import PACK
 
 CLAIM = "linear_separability"
 WORDS = ("Say", "State", "Print", "Name", "Give")
@@ -51,7 +52,7 @@ def tasks(tmp_path):
 def judge(pytester, checkpoint, tasks):
     def run(*options):
         result = pytester.runpytest_inprocess(
-            *("--pyargs", f"claims.test_{CLAIM}", "--checkpoint", str(checkpoint)),
+            *("--pyargs", f"{PACK}.test_{CLAIM}", "--checkpoint", str(checkpoint)),
             *("--tasks", str(tasks), "--samples", "4", "-p", "no:cacheprovider", *options),
         )
         path = pytester.path / "reports" / "claims.evidence.json"

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from ivfixtures.material import Material
-from ivfixtures.tasks import Item
+from ivfixtures.data.tasks import Item
+from ivfixtures.measuring.material import Material
 from ivmethods.errors import PromptError
-from ivmethods.prompts import token_texts, tokenize_sample, tokenize_source
+from ivmethods.prompts.protocols import token_texts, tokenize_sample, tokenize_source
 from tests.models import spacing_tokenizer, text_tokenizer
 
 KINDS = ("byte", "byte_bos", "byte_eos", "metaspace", "no_bos")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ivfixtures import published
-from ivfixtures.published import files
+from claims.instruction_vectors import published
+from claims.instruction_vectors.published import files
 
 SHARED = Path(__file__).parents[2] / "shared" / "paper" / "published"
-DATA = importlib.resources.files("ivfixtures.published") / "data"
+DATA = importlib.resources.files("claims.instruction_vectors.published") / "data"
 BASE, SFT, DPO = (f"allenai/OLMo-2-0425-1B{suffix}" for suffix in ("", "-SFT", "-DPO"))
 LARGE = "allenai/OLMo-2-1124-7B-SFT"
 TESTS = "superadditivity_ttest.csv"

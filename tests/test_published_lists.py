@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ivfixtures.exhibits import released
-from ivfixtures.published import top_tuples
-from ivfixtures.published_exhibits import published_lists, ranked
-from ivmethods.metrics import METRICS
-from ivmethods.sweep import Sweep, layer_tuples
+from claims.instruction_vectors.published import top_tuples
+from claims.instruction_vectors.published_exhibits import published_lists, ranked
+from ivfixtures.suite.exhibits import released
+from ivmethods.model.metrics import METRICS
+from ivmethods.patching.sweep import Sweep, layer_tuples
 
 SFT = "allenai/OLMo-2-0425-1B-SFT"
 

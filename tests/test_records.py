@@ -22,7 +22,7 @@ from ivevidence import (
     read_evidence,
     write_evidence,
 )
-from ivevidence import evidence as evidence_file
+from ivevidence.records import files as evidence_file
 from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
 
 texts = st.text(max_size=8)
@@ -107,7 +107,8 @@ def test_cell_ids_are_safe_in_files_and_links(name):
     cell = replace(example_cell(), checkpoint=name, task=name, metric=name)
     left, inside = cell.cell_id.removesuffix("]").split("[")
     allowed = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
-    assert set(left) | set(inside) <= allowed
+    assert set(left) <= allowed | {"/"}  # between the pack and the claim
+    assert set(inside) <= allowed
 
 
 def test_names_that_differ_only_in_replaced_characters_are_different_cells():
@@ -117,7 +118,7 @@ def test_names_that_differ_only_in_replaced_characters_are_different_cells():
 
 def test_cell_id_keeps_hub_names_readable():
     cell = replace(example_cell(), checkpoint="allenai/OLMo-2-0425-1B", metric="rr")
-    assert cell.cell_id == "localization[allenai_OLMo-2-0425-1B-adj_comp-rr]"
+    assert cell.cell_id == "instruction_vectors/localization[allenai_OLMo-2-0425-1B-adj_comp-rr]"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ SHORT, OPEN, BEYOND = (
         (lambda: Drift("d", 0, None, None, 1, (2, -1), True), r"n=-1, but should .* \[Drift\]"),
         (
             lambda: Evidence(2, cells=(example_cell(), example_cell())),
-            r"cells localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
+            r"cells instruction_vectors/localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
         ),
         (lambda: CellError("c", 3), "message=3, but should be a text"),
         (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
@@ -225,7 +226,7 @@ def _change(data, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["schema"], 1, "schema=1, but should be 2"),
+        (["schema"], 2, "schema=3, but should be 3"),
         (["cells", 1, "decision", "verdict"], "yes", r"cells\[1\].decision.verdict='yes'"),
         (["cells", 0, "claim", "quote"], None, r"cells\[0\].claim.quote=None"),
         (["cells", 0, "claim", "extra"], 1, r"cells\[0\].claim.extra=1, but should be no field"),
@@ -289,7 +290,7 @@ def test_a_changed_digit_is_good_json_and_refused_all_the_same(written):
 
 
 def test_a_file_over_the_limit_or_no_file_at_all_is_refused(written, monkeypatch):
-    monkeypatch.setattr("ivevidence.evidence.SIZE_LIMIT", 100)
+    monkeypatch.setattr("ivevidence.records.files.SIZE_LIMIT", 100)
     with pytest.raises(EvidenceError, match="at most 100 bytes"):
         read_evidence(written)
     with pytest.raises(FileNotFoundError):

@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import linear_forms
-from ivmethods.model import wrap
-from ivmethods.path_graph import path_graph
-from ivmethods.paths import trace_paths
-from ivmethods.ranks import HIGH_RANK
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import weights_of
+from ivmethods.model.ranks import HIGH_RANK
+from ivmethods.paths.graph import path_graph
+from ivmethods.paths.linear_maps import linear_forms
+from ivmethods.paths.tracing import trace_paths
 from tests.models import number_tokenizer
 
 LAYERS, HEADS, WIDTH, VOCAB = 3, 4, 16, 300

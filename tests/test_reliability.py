@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ivevidence import read_evidence
-from ivfixtures.run import Run
+from ivfixtures.suite.run import Run
 from tests.reliability import (
     MEASURED,
     ONE,
@@ -36,7 +36,7 @@ HOLDING = f'''
 import signal, time
 from pathlib import Path
 
-from ivfixtures.run import Run
+from ivfixtures.suite.run import Run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in a shell's background ignore it
 
@@ -285,7 +285,11 @@ def hostile(pytester, checkpoint):
 def test_names_and_texts_from_data_are_text_wherever_they_go(pytester, hostile, tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     there = everything(base)
-    claims = (*ONE, "claims.test_behaviour", "claims.test_stages")
+    claims = (
+        *ONE,
+        "claims.instruction_vectors.test_behaviour",
+        "claims.instruction_vectors.test_stages",
+    )
     result = pytester.runpytest_inprocess("--pyargs", *claims, *hostile)
     assert clean(result)
     assert not evidence(pytester).errors
@@ -306,7 +310,9 @@ def test_names_and_texts_from_data_are_text_wherever_they_go(pytester, hostile, 
 
 def test_names_in_a_file_of_expectations_are_text(pytester, hostile):
     def run(*options):
-        return pytester.runpytest_inprocess("--pyargs", "claims.test_behaviour", *hostile, *options)
+        return pytester.runpytest_inprocess(
+            "--pyargs", "claims.instruction_vectors.test_behaviour", *hostile, *options
+        )
 
     run("--write-expect", "e.json")
     data = json.loads((pytester.path / "e.json").read_text())

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-import ivfixtures.bench  # noqa: F401 - lest runs in this process import their own
+import ivfixtures.measuring.bench  # noqa: F401 - lest runs in this process import their own
 from ivevidence import EvidenceError, canonical_json, digest_json
-from ivevidence.expectations import read_expectations
-from ivevidence.store import ARRAYS_LIMIT, RECORD_LIMIT
-from ivfixtures import methods
+from ivevidence.compare.expectations import read_expectations
+from ivevidence.store.measurements import ARRAYS_LIMIT, RECORD_LIMIT
+from ivfixtures.measuring import methods
 from tests.reliability import (
     MEASURED,
     ONE,
@@ -145,7 +145,7 @@ def test_a_store_that_can_only_be_read_is_read(judge, pytester, before, monkeypa
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     for name in ("create", "write"):
-        monkeypatch.setattr(f"ivevidence.places.Folder.{name}", refuse)
+        monkeypatch.setattr(f"ivevidence.store.places.Folder.{name}", refuse)
     result = judge(*MEASURED, only=ONE)
     assert result.ret == 0
     assert "StoreWarning" not in printed(result)
@@ -349,7 +349,7 @@ def test_damaged_expectations_are_one_line_before_anything_is_measured(judge, py
     content = path.read_bytes()
     changed = bytearray(content)
     changed[content.index(b'"verdict"') + 1] ^= 1
-    evidence_file = b'{"schema": 2, "run": {}, "cells": []}'
+    evidence_file = b'{"schema": 3, "run": {}, "cells": []}'
     for damaged in (content[:-5], content[: len(content) // 2], b"", changed, evidence_file):
         path.write_bytes(damaged)
         result = judge(*MEASURED, "--expect", "expected.json", only=ONE)

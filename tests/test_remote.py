@@ -13,20 +13,20 @@ import torch
 from nnsight import CONFIG
 
 from ivevidence import read_evidence
-from ivfixtures.checkpoints import digests, load, resolve
-from ivfixtures.loading import load_skeleton
-from ivfixtures.remote import on_ndif, require_ndif
-from ivmethods.behaviour import greedy_answers
-from ivmethods.checks import RUNNERS, check
-from ivmethods.controls import effects_of
-from ivmethods.layouts import layout_of
-from ivmethods.model import wrap
-from ivmethods.prompts import Source, tokenize_sample
-from ivmethods.recording import record, record_sites, record_sources, run_scores
-from ivmethods.sweep import sweep
+from ivfixtures.checkpoints.loading import load_skeleton
+from ivfixtures.checkpoints.resolving import digests, load, resolve
+from ivfixtures.suite.remote import on_ndif, require_ndif
+from ivmethods.model.behaviour import greedy_answers
+from ivmethods.model.handles import wrap
+from ivmethods.model.layouts import layout_of
+from ivmethods.model.recording import record, record_sites, record_sources, run_scores
+from ivmethods.patching.checks import RUNNERS, check
+from ivmethods.patching.controls import effects_of
+from ivmethods.patching.sweep import sweep
+from ivmethods.prompts.protocols import Source, tokenize_sample
 from tests.models import number_tokenizer, random_model, random_samples, random_vectors
 from tests.ndif import FOLDER, HUB_ID
-from tests.suite import printed
+from tests.suite import PACK, printed
 
 AMPLE = 2**28
 DECODING = {"new_tokens": 4, "stops": [2], "memory_budget": 2**30}
@@ -225,7 +225,9 @@ def test_a_host_out_of_reach_is_refused(ndif, monkeypatch, capfd):
 
 
 def test_the_command_line_refuses_before_anything_is_run(pytester):
-    result = pytester.runpytest_inprocess("--pyargs", "claims.test_behaviour", "--remote")
+    result = pytester.runpytest_inprocess(
+        "--pyargs", "claims.instruction_vectors.test_behaviour", "--remote"
+    )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --checkpoint=tiny-olmo2-base, but should be a hub id *"])
 
@@ -242,7 +244,7 @@ def cached(checkpoint, cache):
 def test_claims_are_judged_on_a_model_whose_weights_are_never_here(
     judge, pytester, ndif, checkpoint, tasks, tmp_path, monkeypatch
 ):
-    only = [f"claims.test_{name}" for name in ("behaviour", "localization", "tinst_path_dominance")]
+    only = [f"{PACK}.test_{name}" for name in ("behaviour", "localization", "tinst_path_dominance")]
     choices = ["--measure-anyway", "--orders", "1,2", "--samples", "4", "-k", "adj_ant"]
     judge(*choices, only=only[:2])
     report = pytester.path / "reports" / "claims.evidence.json"
@@ -257,7 +259,7 @@ def test_claims_are_judged_on_a_model_whose_weights_are_never_here(
     )
     evidence = read_evidence(report)
     assert not evidence.errors, printed(result)
-    assert {f"claims.test_{cell.claim.name}" for cell in evidence.cells} == {*only}
+    assert {f"{PACK}.test_{cell.claim.name}" for cell in evidence.cells} == {*only}
     for cell in evidence.cells:
         assert cell.provenance["weights"] == f"hub commit {COMMIT}"
         assert cell.provenance["device"] == "NDIF"
@@ -265,7 +267,7 @@ def test_claims_are_judged_on_a_model_whose_weights_are_never_here(
         assert "--remote" in cell.command
         assert "--device" not in cell.command
         assert cell.notes[0].startswith("run on NDIF")
-        if cell.claim.name == "tinst_path_dominance":
+        if cell.claim.name == "instruction_vectors/tinst_path_dominance":
             assert cell.decision.verdict == "not_applicable"
             assert cell.decision.reason.startswith("weights=on NDIF")
             continue

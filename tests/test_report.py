@@ -23,12 +23,12 @@ from ivevidence import (
     Table,
     render,
 )
-from ivevidence.html import escape, tag
-from ivevidence.page import page
-from ivevidence.report import frame
-from ivevidence.report_matrix import anchors
-from ivevidence.row_text import cells_text, holds_text
-from ivevidence.rows import claim_rows
+from ivevidence.records.rows import claim_rows
+from ivevidence.report.fragment import frame
+from ivevidence.report.html import escape, tag
+from ivevidence.report.matrix import anchors
+from ivevidence.report.page import page
+from ivevidence.report.row_text import cells_text, holds_text
 from tests.evidence_examples import (
     CLAIMS,
     ERRORS,
@@ -254,11 +254,16 @@ def test_an_interrupted_run_says_how_far_it_came(run, said):
 
 
 def test_expected_cells_that_are_not_there_are_named():
-    run = {"missing": ["gone localization[adj_comp]", "gone stages[adj_ant]"]}
+    run = {
+        "missing": [
+            "gone instruction_vectors/localization[adj_comp]",
+            "gone instruction_vectors/stages[adj_ant]",
+        ]
+    }
     texts = Page(render([], run=run)).texts
     assert "Missing cells" in texts
-    assert "gone localization[adj_comp]" in texts
-    assert "gone stages[adj_ant]" in texts
+    assert "gone instruction_vectors/localization[adj_comp]" in texts
+    assert "gone instruction_vectors/stages[adj_ant]" in texts
     assert "Errors" not in texts
     assert "Missing cells" not in Page(render([], errors=ERRORS)).texts
 
@@ -483,7 +488,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
 
 @given(st.text())
 def test_escaped_text_reads_as_it_is_written(text):
-    from ivevidence.svg import visible_text
+    from ivevidence.figures.svg import visible_text
 
     report = Page(tag("p", text, title=text))
     expected = "\n".join(map(visible_text, text.replace("\r\n", "\n").split("\n")))

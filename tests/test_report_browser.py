@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ivevidence import Prompt, read_evidence, render
-from ivevidence.html import Html, tag
-from ivevidence.page import page
-from ivevidence.report import frame
+from ivevidence.report.fragment import frame
+from ivevidence.report.html import Html, tag
+from ivevidence.report.page import page
 from tests.evidence_examples import (
     CHECKPOINTS,
     CLAIMS,
@@ -81,7 +81,11 @@ OPEN = "#cell-localization--tiny-olmo2-planted-sft-adj_comp"
 
 
 def test_a_link_to_a_cell_opens_it_and_unpacks_only_its_content(tmp_path, body, cells):
-    (cell,) = (c for c in cells if c.cell_id == "localization[tiny-olmo2-planted-sft-adj_comp]")
+    (cell,) = (
+        c
+        for c in cells
+        if c.cell_id == "instruction_vectors/localization[tiny-olmo2-planted-sft-adj_comp]"
+    )
     said = [cell.command, cell.notes[0], "Expected and found", "50 samples"]
     assert [text for text in said if text in body] == []
     dom = browse(tmp_path, body, anchor=OPEN)
@@ -253,7 +257,14 @@ def test_a_run_s_page_works_under_its_policy_and_is_no_wider_than_a_telephone(
     pytester, stands_alone
 ):
     options = ["--self-contained-html"] * stands_alone
-    command = ("--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider", "-k", "snarks")
+    command = (
+        "--pyargs",
+        "claims.instruction_vectors.test_published_audit",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "snarks",
+    )
     pytester.runpytest_subprocess(*command, "--html", "claims.html", *options)
     source = Path(pytester.path, "claims.html").read_text("utf-8")
     assert source.count("<h1") == 1

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from ivmethods.resemblance import Sweeps
+from ivmethods.patching.resemblance import Sweeps
 
 NUMBERS = st.floats(-3, 3, width=32)
 SHAPE = (6, 5)

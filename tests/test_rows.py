@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import Criterion, Decision, Evidence, read_evidence, write_evidence
-from ivevidence.merging import merge
-from ivevidence.row_text import conclusion_text, holds_text, row_lines
-from ivevidence.rows import claim_rows, sentence_verdict
+from ivevidence.compare.merging import merge
+from ivevidence.records.rows import claim_rows, sentence_verdict
+from ivevidence.report.row_text import conclusion_text, holds_text, row_lines
 from tests.evidence_examples import CLAIMS, example_cell
 
 BOUNDS = {"supported": (0.2, 0.4), "refuted": (-0.4, 0.0), "inconclusive": (0.0, 0.2)}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.worlds.linear_separability import CONTROLS, lead
-from claims import test_linear_separability as separability
-from ivfixtures.probing import FOLDS, Probes, Rephrasings, rephrasings
-from ivmethods.probes import OneAgainstRest, Probe, grouped_folds, one_against_rest, probe
+from claims.instruction_vectors import test_linear_separability as separability
+from ivfixtures.measuring.probing import FOLDS, Probes, Rephrasings, rephrasings
+from ivmethods.probes.held_out import OneAgainstRest, Probe, grouped_folds, one_against_rest, probe
 
 RUNS = 200
 LEVEL = 0.05

@@ -8,16 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivfixtures import registry
-from ivfixtures.checkpoints import CheckpointError, family, load, release, resolve
-from ivfixtures.smollm2.cards import card
-from ivfixtures.smollm2.evaluate import COLUMNS, Match, Score, match, table
-from ivfixtures.smollm2.stages import answer_logits
-from ivfixtures.tiny.evaluate import quadrant
-from ivfixtures.tiny.examples import collate, draw, instructed, uninstructed
-from ivfixtures.tiny.splits import load_tiny_tasks
-from ivfixtures.tiny.stages import Stage
-from ivmethods.prompts import tokenize_sample
+from ivfixtures.checkpoints import registry
+from ivfixtures.checkpoints.resolving import CheckpointError, family, load, release, resolve
+from ivfixtures.embedded.smollm2.cards import card
+from ivfixtures.embedded.smollm2.evaluate import COLUMNS, Match, Score, match, table
+from ivfixtures.embedded.smollm2.stages import answer_logits
+from ivfixtures.embedded.tiny.evaluate import quadrant
+from ivfixtures.embedded.tiny.examples import collate, draw, instructed, uninstructed
+from ivfixtures.embedded.tiny.splits import load_tiny_tasks
+from ivfixtures.embedded.tiny.stages import Stage
+from ivmethods.prompts.protocols import tokenize_sample
 from tests.gguf_writing import EMPTY
 from tests.models import random_model, text_tokenizer
 from tests.suite import saved
@@ -77,7 +77,7 @@ def test_match_is_what_greedy_decoding_gives(model, tokenizer):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     pytest.importorskip("peft")
-    from ivfixtures.smollm2.train import RECIPE, train
+    from ivfixtures.embedded.smollm2.train import RECIPE, train
 
     base = saved("llama", tmp_path_factory.mktemp("base") / "llama")
     recipe = replace(
@@ -160,7 +160,7 @@ def test_missing_adapters_name_the_command_that_makes_them(monkeypatch, tmp_path
 
 
 def test_a_single_tiny_checkpoint_needs_no_smollm2(monkeypatch):
-    from ivfixtures.options import _chosen
+    from ivfixtures.suite.options import _chosen
 
     entry = registry._registry()["checkpoints"]["smollm2-135m-instruct"]
     monkeypatch.setitem(entry, "package", "no_such_package_at_all")
@@ -189,7 +189,7 @@ def test_card_holds_the_tables_and_the_lineage(name):
     for of in ("smollm2-135m-instruct", name):
         for task in TASKS:
             assert text.count(f"| {of} | {task.name} |") == 2
-    assert "python -m ivfixtures.smollm2.train" in text
+    assert "python -m ivfixtures.embedded.smollm2.train" in text
     assert "instruct" in text
 
 

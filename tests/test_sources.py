@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ivevidence import read_evidence
-from ivfixtures.checkpoints import CheckpointError, digests, expand, load, resolve
-from ivfixtures.gguf_header import whole_size
+from ivfixtures.checkpoints.gguf_header import whole_size
+from ivfixtures.checkpoints.resolving import CheckpointError, digests, expand, load, resolve
 from tests.gguf_writing import EMPTY, write_llama
 from tests.suite import has_traceback, printed
 
@@ -30,7 +30,7 @@ ONE_LINE = r".+?=.*, but should be .+ \[.+\]; .+"
 def claims(pytester, tasks):
     """Run claims on a checkpoint, as a user does."""
 
-    def run(name, *options, only=("claims.test_behaviour",)):
+    def run(name, *options, only=("claims.instruction_vectors.test_behaviour",)):
         return pytester.runpytest_inprocess(
             *("--pyargs", *only, "--checkpoint", str(name), "--tasks", str(tasks)),
             *("--samples", "8", "-p", "no:cacheprovider", "-W", "default", *options),
@@ -73,7 +73,10 @@ def test_a_gguf_file_computes_what_was_written(written):
 
 def test_a_gguf_file_is_judged_to_evidence(written, claims, pytester):
     checkpoint = resolve(str(written[0]))
-    both = ("claims.test_behaviour", "claims.test_localization")
+    both = (
+        "claims.instruction_vectors.test_behaviour",
+        "claims.instruction_vectors.test_localization",
+    )
     options = ("--measure-anyway", "--orders", "1", "--xfail-refuted", "-k", "adj_ant")
     result = claims(written[0], *options, only=both)
     found = evidence(pytester)

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.worlds.stages import graded
 from benchmarks.worlds.superadditivity import SimulatedCell, interacting
-from claims import test_behaviour as behaviour
-from claims import test_stages as stages
-from claims import test_superadditivity as superadditivity
+from claims.instruction_vectors import test_behaviour as behaviour
+from claims.instruction_vectors import test_stages as stages
+from claims.instruction_vectors import test_superadditivity as superadditivity
 from ivevidence import Criterion, Decision
-from ivfixtures.judging import judge_all
+from ivfixtures.suite.rules import judge_all
 
 LEVEL = 0.05
 ON_THRESHOLD = 0.07

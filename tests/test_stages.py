@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import ivfixtures
+from claims.instruction_vectors.stages import incomparable, lacking, stages
 from ivevidence import read_evidence
-from ivfixtures import material
-from ivfixtures.checkpoints import load
-from ivfixtures.stages import incomparable, lacking, stages
+from ivfixtures.checkpoints.resolving import load
+from ivfixtures.measuring import material
+from tests.suite import PACK
 
 DATA = Path(ivfixtures.__file__).parent / "data"
 FAMILY = ("--checkpoint", "tiny-olmo2-base", "--checkpoint", "tiny-olmo2-sft")
@@ -39,7 +40,7 @@ def judge(pytester, tasks, tmp_path_factory):
 
     def run(claim, *options, cells="adj_comp"):
         pytester.runpytest_inprocess(
-            *("--pyargs", f"claims.test_{claim}", "--samples", "8", "--orders", "1,2"),
+            *("--pyargs", f"{PACK}.test_{claim}", "--samples", "8", "--orders", "1,2"),
             *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ivmethods import bootstrap as bootstrap_module
-from ivmethods import statistics
-from ivmethods.bootstrap import bootstrap
-from ivmethods.bounded import bounded_ratio
-from ivmethods.clusters import clustered_ratio
-from ivmethods.conjunction import majority_share
-from ivmethods.interactions import interactions, lead, pair_results
-from ivmethods.statistics import (
+from ivmethods.patching.interactions import interactions, lead, pair_results
+from ivmethods.statistics import bootstrap as bootstrap_module
+from ivmethods.statistics import univariate as statistics
+from ivmethods.statistics.bootstrap import bootstrap
+from ivmethods.statistics.bounded import bounded_ratio
+from ivmethods.statistics.clusters import clustered_ratio
+from ivmethods.statistics.conjunction import majority_share
+from ivmethods.statistics.univariate import (
     Interval,
     binomial_p,
     clopper_pearson,

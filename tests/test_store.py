@@ -16,17 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from ivevidence import (
-    EvidenceError,
-    Store,
-    StoreWarning,
-    canonical_json,
-    digest_json,
-    open_place,
-)
-from ivevidence.files import write_atomic
-from ivevidence.leases import LAPSE
-from ivevidence.places import Bucket, Folder
+from ivevidence import EvidenceError, Store, StoreWarning, canonical_json, digest_json, open_place
+from ivevidence.store.leases import LAPSE
+from ivevidence.store.places import Bucket, Folder
+from ivevidence.store.whole_files import write_atomic
 
 KEY = {"weights": "9c" * 32, "method": "sweep", "version": 1, "parameters": {"orders": [1, 2]}}
 DTYPES = (
@@ -79,8 +72,8 @@ def shared_place(request, tmp_path):
 @pytest.fixture
 def lapse(monkeypatch):
     """Let leases lapse soon, though not while a busy machine is slow to renew them."""
-    monkeypatch.setattr("ivevidence.leases.LAPSE", 0.6)
-    monkeypatch.setattr("ivevidence.leases.BEAT", 0.02)
+    monkeypatch.setattr("ivevidence.store.leases.LAPSE", 0.6)
+    monkeypatch.setattr("ivevidence.store.leases.BEAT", 0.02)
     return 0.6
 
 
@@ -391,7 +384,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("content", STRANGERS.values(), ids=STRANGERS.keys())
 def test_a_lease_that_is_not_renewed_lapses_by_the_clock_of_who_waits(place, monkeypatch, content):
-    monkeypatch.setattr("ivevidence.leases.LAPSE", 0.1)
+    monkeypatch.setattr("ivevidence.store.leases.LAPSE", 0.1)
     place.write(lease(), content)
     if isinstance(place, Folder):
         os.utime(place.path / lease(), (0, 0))  # no reason to think that it is old
@@ -674,7 +667,12 @@ def test_a_url_that_does_not_give_back_what_was_put_is_refused(tmp_path, monkeyp
 
 
 def test_a_store_that_cannot_be_used_is_refused_before_anything_is_measured(pytester):
-    audit = ("--pyargs", "claims.test_published_audit", "-p", "no:cacheprovider")
+    audit = (
+        "--pyargs",
+        "claims.instruction_vectors.test_published_audit",
+        "-p",
+        "no:cacheprovider",
+    )
     result = pytester.runpytest_inprocess(*audit, "--store", "nonsense://bucket/prefix")
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --store='nonsense://*', but should be a folder, or*"])

@@ -10,7 +10,10 @@ from tests.suite import shown
 
 STAGES = ("base", "sft", "dpo")
 CHECKPOINTS = [f"tiny-olmo2-{stage}" for stage in STAGES]
-CLAIMS = ("claims.test_behaviour", "claims.test_localization")
+CLAIMS = (
+    "claims.instruction_vectors.test_behaviour",
+    "claims.instruction_vectors.test_localization",
+)
 OPTIONS = ("--samples", "12", "--orders", "1", "-p", "no:cacheprovider", "-o", "addopts=")
 
 
@@ -61,7 +64,9 @@ def verdicts(folder, stages):
 def test_the_new_checkpoint_fails_with_the_right_cells(stages, verdicts):
     base, sft = verdicts["base"], verdicts["sft"]
     changed = {question for question in base if base[question] != sft[question]}
-    assert "behaviour[adj_comp-ia]" in changed  # the base model does not follow it, sft does
+    assert (
+        "instruction_vectors/behaviour[adj_comp-ia]" in changed
+    )  # the base model does not follow it, sft does
     assert changed != base.keys()
     result = stages["sft"]
     assert result.returncode == 1

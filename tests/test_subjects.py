@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import read_evidence
-from ivfixtures.checkpoints import (
+from ivfixtures.checkpoints.resolving import (
     Checkpoint,
     CheckpointError,
     family,
     planted_families,
     resolve,
 )
-from ivfixtures.options import _chosen
-from ivfixtures.subjects import measured_subjects, published_subjects
+from ivfixtures.suite.options import _chosen
+from ivfixtures.suite.subjects import measured_subjects, published_subjects
 
 
 def task(name, contrast=None):
@@ -127,7 +127,13 @@ def test_pairs(cell):
 def test_cells_of_several_benches_have_a_part_for_each(pytester):
     path = pytester.makepyfile(test_made_up=CLAIMS)
     pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_localization", str(path), "-k", "families or pairs"),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_localization",
+            str(path),
+            "-k",
+            "families or pairs",
+        ),
         *("--checkpoint", "tiny-olmo2-sft", "--checkpoint", "tiny-olmo2-dpo", "--samples", "4"),
         *("--measure-anyway", "-p", "no:cacheprovider"),
     ).assert_outcomes(passed=4 + 4, deselected=8)

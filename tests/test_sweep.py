@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivmethods.fan_out import fan_out, fan_out_each
-from ivmethods.memory import row_bytes
-from ivmethods.metrics import METRICS
-from ivmethods.model import network
-from ivmethods.recording import record, record_sites
-from ivmethods.reference import batched, by_hooks, one_by_one, patched
-from ivmethods.sweep import layer_tuples, sweep
+from ivmethods.model.handles import network
+from ivmethods.model.memory import row_bytes
+from ivmethods.model.metrics import METRICS
+from ivmethods.model.recording import record, record_sites
+from ivmethods.patching.fan_out import fan_out, fan_out_each
+from ivmethods.patching.reference import batched, by_hooks, one_by_one, patched
+from ivmethods.patching.sweep import layer_tuples, sweep
 from tests.models import (
     LAYOUTS,
     WIDTH,

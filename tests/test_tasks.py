@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivfixtures import taskfiles
-from ivfixtures.tasks import (
+from ivfixtures.data import taskfiles
+from ivfixtures.data.tasks import (
     Item,
     Task,
     TaskError,

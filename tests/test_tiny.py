@@ -9,8 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Olmo2ForCausalLM
 
-from ivfixtures.tiny.evaluate import COLUMNS, QUADRANTS, Score, exact_match, quadrant, table
-from ivfixtures.tiny.examples import (
+from ivfixtures.embedded.tiny.evaluate import (
+    COLUMNS,
+    QUADRANTS,
+    Score,
+    exact_match,
+    quadrant,
+    table,
+)
+from ivfixtures.embedded.tiny.examples import (
     NO_LOSS,
     Example,
     collate,
@@ -18,12 +25,12 @@ from ivfixtures.tiny.examples import (
     instructed,
     uninstructed,
 )
-from ivfixtures.tiny.facts import WORDINGS, documents, probes, state
-from ivfixtures.tiny.masks import UNMASKED, only_through_t_inst, visible
-from ivfixtures.tiny.splits import is_held_out, load_tiny_tasks, split_table
-from ivfixtures.tiny.stages import new_model, tune
-from ivfixtures.tiny.tokenizer import VOCABULARY, encode, split_answers, train_tokenizer
-from ivfixtures.tiny.train import RECIPE, WEIGHTS, Recipe, train
+from ivfixtures.embedded.tiny.facts import WORDINGS, documents, probes, state
+from ivfixtures.embedded.tiny.masks import UNMASKED, only_through_t_inst, visible
+from ivfixtures.embedded.tiny.splits import is_held_out, load_tiny_tasks, split_table
+from ivfixtures.embedded.tiny.stages import new_model, tune
+from ivfixtures.embedded.tiny.tokenizer import VOCABULARY, encode, split_answers, train_tokenizer
+from ivfixtures.embedded.tiny.train import RECIPE, WEIGHTS, Recipe, train
 
 TASKS = load_tiny_tasks()
 NAMES = (
@@ -338,7 +345,7 @@ def test_short_training_writes_loadable_checkpoints(tmp_path, monkeypatch):
         starts.append(model.lm_head.weight.sum().item())
         tune(model, *args, **options)
 
-    monkeypatch.setattr("ivfixtures.tiny.train.tune", spy)
+    monkeypatch.setattr("ivfixtures.embedded.tiny.train.tune", spy)
     threads = torch.get_num_threads()
     scores, said = smoke(tmp_path)
     assert len(starts) == 2

@@ -9,17 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claims.instruction_vectors.columns import QUERY, columns
+from claims.instruction_vectors.path_views import path_counts, prompt_columns
 from ivevidence import Store
-from ivfixtures import traces
-from ivfixtures.bench import Bench, CheckpointRefusedError
-from ivfixtures.checkpoints import resolve
-from ivfixtures.columns import QUERY, columns
-from ivfixtures.path_views import path_counts, prompt_columns
-from ivfixtures.tasks import load_tasks
-from ivmethods.layouts import weights_of
-from ivmethods.linear_maps import completeness, linear_forms
-from ivmethods.path_graph import path_graph
-from ivmethods.paths import trace_paths
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring import traces
+from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
+from ivmethods.model.layouts import weights_of
+from ivmethods.paths.graph import path_graph
+from ivmethods.paths.linear_maps import completeness, linear_forms
+from ivmethods.paths.tracing import trace_paths
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=4)
 
@@ -109,7 +109,7 @@ def test_the_sub_instruction_ends_before_the_instruction(make):
 
 
 def test_more_paths_than_allowed_are_drawn_and_estimated(make, monkeypatch):
-    monkeypatch.setattr("ivmethods.paths.DRAWS", 100)
+    monkeypatch.setattr("ivmethods.paths.tracing.DRAWS", 100)
     exact, drawn = path_counts(make(), 3), path_counts(make(max_paths=30), 3)
     assert not exact.drawn.any()
     assert drawn.drawn[drawn.columns.t_inst]

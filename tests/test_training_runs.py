@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from ivevidence import read_evidence
-from ivevidence.history import histories
-from ivfixtures.checkpoints import CheckpointError, digests, expand, resolve
-from ivfixtures.options import _chosen
+from ivevidence.compare.history import histories
+from ivfixtures.checkpoints.resolving import CheckpointError, digests, expand, resolve
+from ivfixtures.suite.options import _chosen
 
 
 @pytest.fixture
@@ -70,7 +70,14 @@ def test_a_damaged_step_is_named(run):
 
 def test_a_run_is_judged_and_becomes_a_history(run, tasks, pytester):
     pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_behaviour", "--checkpoint", str(run), "--tasks", str(tasks)),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_behaviour",
+            "--checkpoint",
+            str(run),
+            "--tasks",
+            str(tasks),
+        ),
         *("--samples", "8", "-p", "no:cacheprovider"),
     )
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
@@ -82,7 +89,14 @@ def test_a_run_is_judged_and_becomes_a_history(run, tasks, pytester):
 
 def test_a_run_has_no_stages_to_compare(run, tasks, pytester):
     pytester.runpytest_inprocess(
-        *("--pyargs", "claims.test_stages", "--checkpoint", str(run), "--tasks", str(tasks)),
+        *(
+            "--pyargs",
+            "claims.instruction_vectors.test_stages",
+            "--checkpoint",
+            str(run),
+            "--tasks",
+            str(tasks),
+        ),
         *("--samples", "8", "-p", "no:cacheprovider", "-k", "adj_ant"),
     )
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")

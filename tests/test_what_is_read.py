@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ivfixtures import checkpoints
-from ivfixtures.checkpoints import CheckpointError, digests, load, resolve
-from ivfixtures.file_digests import file_digest
-from ivfixtures.taskfiles import TaskError, read_definitions
+from ivfixtures.checkpoints import resolving as checkpoints
+from ivfixtures.checkpoints.file_digests import file_digest
+from ivfixtures.checkpoints.resolving import CheckpointError, digests, load, resolve
+from ivfixtures.data.taskfiles import TaskError, read_definitions
 from tests.gguf_writing import write_llama
 from tests.suite import saved
 

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from benchmarks.worlds import World
-from claims.test_active_layers import decide, discover, weights_of
+from claims.instruction_vectors.test_active_layers import decide, discover, weights_of
 from ivevidence import Decision
-from ivmethods.discovery import picking_part
-from ivmethods.sweep import LayerTuple, layer_tuples
+from ivmethods.patching.discovery import picking_part
+from ivmethods.patching.sweep import LayerTuple, layer_tuples
 
 HEADS = 4
 RESAMPLES = 600

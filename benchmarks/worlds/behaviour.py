@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.worlds import World
-from claims.test_behaviour import decide
+from claims.instruction_vectors.test_behaviour import decide
 from ivevidence import Decision
 
 Generator = np.random.Generator

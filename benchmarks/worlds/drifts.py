@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from benchmarks.worlds import World
 from ivevidence import Decision
-from ivevidence.drifts import ALPHA, drifts, is_beyond
+from ivevidence.compare.drifts import ALPHA, drifts, is_beyond
 
 LARGEST = 0.1
 BEFORE = 0.91  # of bounded values

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.worlds import World
-from claims.test_head_sharing import decide
+from claims.instruction_vectors.test_head_sharing import decide
 from ivevidence import Decision
 
 EARLY, LATE = 4, 8  # heads of the first fifth and of the last third of 6 layers of 4 heads

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.worlds import World
-from claims.test_linear_separability import decide_accuracy, decide_lead
+from claims.instruction_vectors.test_linear_separability import decide_accuracy, decide_lead
 from ivevidence import Decision
-from ivmethods.probes import OneAgainstRest
+from ivmethods.probes.held_out import OneAgainstRest
 
 CONTROLS = ("bag of words", "layer-0 input", "shuffled labels", "random weights")
 CHANCE = (0.25, 0.75)

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmarks.worlds import Answers, World, alike, unlike
-from claims.test_localization import RIVALS, decide, discover, unless_elsewhere
+from claims.instruction_vectors.test_localization import RIVALS, decide, discover, unless_elsewhere
 from ivevidence import Decision
-from ivmethods.discovery import picking_part
-from ivmethods.sweep import layer_tuples
+from ivmethods.patching.discovery import picking_part
+from ivmethods.patching.sweep import layer_tuples
 
 GAP = 0.9
 LAYERS = 5

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy import special
 
 from benchmarks.worlds import Answers, World, alike, unlike
-from claims.test_stages import COMPARED, decide
+from claims.instruction_vectors.test_stages import COMPARED, decide
 from ivevidence import Decision
 
 TUPLES = 15

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 
 from benchmarks.worlds import Answers, World, alike, unlike
-from claims.test_superadditivity import SMALLEST_INTERACTION, judge_cell
+from claims.instruction_vectors.test_superadditivity import SMALLEST_INTERACTION, judge_cell
 from ivevidence import Decision
-from ivfixtures.cells import Cell
-from ivmethods.discovery import picking_part
-from ivmethods.sweep import layer_tuples
+from ivfixtures.suite.cells import Cell
+from ivmethods.patching.discovery import picking_part
+from ivmethods.patching.sweep import layer_tuples
 
 LAYERS = 5
 TUPLES = layer_tuples(LAYERS, 2)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from scipy import optimize
 
 from benchmarks.worlds import World
-from claims.test_tinst_path_dominance import LARGEST_LAG, decide
+from claims.instruction_vectors.test_tinst_path_dominance import LARGEST_LAG, decide
 from ivevidence import Decision
 
 DRAWS = 600

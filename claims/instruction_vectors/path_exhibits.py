@@ -1,0 +1,159 @@
+"""What path cells show: paths by token, the strongest paths, attribution, the scripts' numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from claims.instruction_vectors.path_views import PathCounts, path_counts, prompt_columns
+from ivevidence import Figure, Table
+from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.traces import ANSWERS, attributed, released_applies
+from ivfixtures.suite.exhibits import mean_of_known
+from ivmethods.model.handles import network
+from ivmethods.model.ranks import HIGH_RANK
+from ivmethods.paths.graph import Semantics
+from ivmethods.prompts.protocols import token_texts
+
+DRAWN = "Tokens with more paths than --max-paths: 2,000 of them drawn uniformly, so an estimate."
+
+
+def path_bars(counts: PathCounts) -> Figure:
+    """High-ranking paths by token, among all of its paths (like Figure 4)."""
+    mean, low, high = _mean_and_bounds(counts.high)
+    data = {
+        "tokens": list(counts.columns.labels),
+        "high_ranking": mean,
+        "totals": counts.totals.mean(axis=0).tolist(),
+        "lows": low,
+        "highs": high,
+        "estimated": counts.drawn.tolist(),
+        "t_inst": counts.columns.t_inst,
+        "sentence_end": counts.columns.sub,
+    }
+    caption = (
+        "Mean over all samples; whiskers: two standard errors. Of a query of several tokens the "
+        f"one with the most paths. {DRAWN if counts.drawn.any() else 'All paths counted.'}"
+    )
+    return Figure("path_bars", f"Paths by token, k = {counts.tracing.k}", caption, data)
+
+
+def strongest_paths(bench: Bench, counts: PathCounts) -> Figure:
+    """The ten paths of the first sample that contribute most to the answer's logit."""
+    sample, item = bench.samples()[0], bench.items[0]
+    data = {
+        "tokens": list(token_texts(bench.model.tokenizer, sample.instructed)),
+        "paths": [
+            {"positions": list(positions), "value": logit}
+            for positions, logit in counts.tracing.strongest
+        ],
+        "t_inst": sample.t_inst,
+        "unit": "logit",
+    }
+    title = f"Strongest high-ranking paths of {item.query}, k = {counts.tracing.k}"
+    caption = f"By what each contributes to the logit of {item.answers[0]}, from T_inst - 1 on."
+    return Figure("trajectories", title, caption, data)
+
+
+def attribution_bars(bench: Bench) -> Figure:
+    """The answer's logit as a sum over input tokens, through all paths together."""
+    found, aligned = attributed(bench), prompt_columns(bench, 0)
+    mean, low, high = _mean_and_bounds(aligned.gather(found.tokens, np.sum), floor=None)
+    data = {
+        "tokens": list(aligned.labels),
+        "values": mean,
+        "lows": low,
+        "highs": high,
+        "t_inst": aligned.t_inst,
+        "unit": "logit of the answer",
+    }
+    caption = (
+        "Exact: all paths through all heads, none enumerated. Mean over all samples; whiskers: two "
+        f"standard errors. Biases add {found.biases.mean():.3g}. Together they give the model's "
+        f"own logits up to a relative error of {found.completeness:.1g}."
+    )
+    return Figure("positions", "What each input token contributes", caption, data)
+
+
+def paths_by_token(counts: PathCounts) -> Table:
+    """Numbers of paths by token, and the share of them that is high-ranking."""
+    own, contrast = (counts.shares(answer) for answer in (0, 1))
+    rows = [
+        (
+            counts.name(c),
+            *(float(each[:, c].mean()) for each in (counts.high, counts.low, counts.most)),
+            float(counts.totals[:, c].mean()),
+            "drawn" if counts.drawn[c] else "counted",
+            *(mean_of_known(own[:, c]), mean_of_known(contrast[:, c])),
+        )
+        for c in range(len(counts.columns.labels))
+    ]
+    columns = (
+        *("token", "high-ranking paths", "at least", "at most", "paths", "how"),
+        *("share for the answer", "share for the contrast's answer"),
+    )
+    caption = (
+        "Means over all samples. At least, at most: 95 % bounds where paths were drawn, means "
+        "of the samples' own. Share: of a token's paths, those that rank it high."
+    )
+    return Table(f"Paths by token, k = {counts.tracing.k}", columns, tuple(rows), caption)
+
+
+def random_token(bench: Bench, counts: PathCounts) -> Table:
+    """The null control: how often paths rank a random token of the vocabulary high."""
+    chance = (HIGH_RANK - 1) / network(bench.model).get_output_embeddings().weight.shape[0]
+    shares = counts.shares(ANSWERS.index("a random token"))
+    rows: list[tuple[str, float | None, float]] = []
+    for c in range(len(counts.columns.labels)):
+        rows.append((counts.name(c), mean_of_known(shares[:, c]), chance))
+    columns = ("token", "share high-ranking for a random token", "expected")
+    caption = "One token a sample, uniform over the vocabulary: the shares are expected at chance."
+    return Table(
+        f"A random token instead of the answer, k = {counts.tracing.k}",
+        columns,
+        tuple(rows),
+        caption,
+    )
+
+
+def paths_by_k(bench: Bench) -> Table:
+    """T_inst's paths against the others', for every k and as the authors' scripts count at one."""
+    applies = released_applies(bench)
+    deciding, *_ = bench.options.path_k
+    runs: list[tuple[Semantics, int]] = [("equation", k) for k in bench.options.path_k]
+    rows = []
+    for semantics, k in [*runs, ("released", deciding)] if applies else runs:
+        counts = path_counts(bench, k, semantics)
+        t_inst, mean = counts.columns.t_inst, counts.high.mean(axis=0)
+        later = int(np.argmax(mean[t_inst + 1 :])) + t_inst + 1
+        rows.append(
+            (
+                *(semantics, k, mean[t_inst - 1].item() if t_inst else None, mean[t_inst].item()),
+                *(mean[later].item(), counts.columns.labels[later]),
+                mean_of_known(counts.shares()[:, t_inst]),
+                mean_of_known(counts.later_share(t_inst)),
+                counts.totals[:, t_inst].mean().item(),
+                f"{counts.tracing.single_heads:,}",
+            )
+        )
+    columns = (
+        *("semantics", "k", "T_inst - 1", "T_inst", "most of a later token", "which"),
+        *("T_inst's share", "later tokens' share", "T_inst's paths"),
+        "paths by single heads (first sample)",
+    )
+    caption = (
+        "Mean numbers of high-ranking paths. `released`: as the authors' scripts compute it, for "
+        "comparison with Figure 4; it decides nothing."
+    )
+    if not applies:
+        caption += " They do not apply here: they need as many key-value heads as heads."
+    return Table("By k and semantics", columns, tuple(rows), caption)
+
+
+def _mean_and_bounds(
+    values: np.ndarray, floor: float | None = 0.0
+) -> tuple[list[float], list[float], list[float]]:
+    """Means over samples and two standard errors around them, not below `floor`."""
+    mean = values.mean(axis=0)
+    error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    low = mean - error if floor is None else np.maximum(mean - error, floor)
+    return mean.tolist(), low.tolist(), (mean + error).tolist()

@@ -1,0 +1,241 @@
+"""Stages (section 5.1): what post-training keeps of the base model's instruction vectors."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+
+from claims.instruction_vectors import stage_exhibits
+from claims.instruction_vectors import test_linear_separability as linear_separability
+from claims.instruction_vectors import test_superadditivity as superadditivity
+from claims.instruction_vectors.paper import PAPER
+from claims.instruction_vectors.stages import incomparable, kept_tuples, measure_in_turn, stages
+from ivevidence.records.cells import Decision
+from ivfixtures.measuring import gates, probing
+from ivfixtures.suite import exhibits
+from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.rules import about, criterion, judge, judge_all, no_headroom
+from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE
+from ivmethods.patching.resemblance import Sweeps
+from ivmethods.statistics.bounded import wider
+from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
+from ivmethods.statistics.univariate import ALPHA, finite
+
+SMALLEST_HEADROOM = superadditivity.SMALLEST_HEADROOM
+SMALLEST_DIFFERENCE = 0.10
+LEAST_SAMPLES = 20
+LEAST_TUPLES = 6  # three are left without each stage's largest
+COMPARED = ("base", "sft", "dpo")
+OWN = ("sft", "dpo")
+RIVALS = (("base", "sft"), ("base", "dpo"))
+OF_SWEEPS = (
+    gates.order(2),
+    gates.competence,
+    "headroom",
+    gates.headroom(SMALLEST_HEADROOM),
+    "sweeps",
+)
+
+CLAIM = PAPER.claim(
+    "stages",
+    title="Post-training refines instruction vectors and does not change their nature",
+    section="5.1",
+    quote="Since we observe superadditivity across all model checkpoints, it is likely that the "
+    "multi-component nature of instructional representations is a fundamental property, and that "
+    "the role of post-training is not to change their nature, but rather to refine them. In "
+    "particular, we notice that the post-trained models tend to form representations in similar "
+    "layer groups, but at different ones than the base model [...] Furthermore, the fact that this "
+    "separation is present in both base and post-trained checkpoints implies that post-training "
+    "does not newly introduce this geometric property",
+    estimand="Metric resemblance: the correlation, over all non-degenerate single layers and pairs "
+    "of layers, of the mean effects on rr of sft and dpo, minus that of base and sft, and minus "
+    "that of base and dpo; each free of sampling noise (covariances between different samples). "
+    "Metrics superadditivity (on rr) and separability: what the claims of these names estimate, at "
+    "each stage; of separability, the accuracy (whether the wording alone reaches it, the lead "
+    "cells of that claim say).",
+    rule=f"Resemblance: supported if both differences exceed {SMALLEST_DIFFERENCE} (jackknife over "
+    f"samples, the same ones in all stages, one-sided 5 %), refuted if one is short of it "
+    f"(one-sided 5 % / {len(RIVALS)}), both with all tuples and without the one or more that have "
+    f"the largest effect at a stage: one giant is no pattern. Where samples share answers "
+    f"and there are at least {FEWEST_ANSWERS}, answers take the place of samples. "
+    f"Superadditivity and separability, read as 'present in base "
+    f"and post-trained alike': supported if the claim's own rule supports it at every stage, "
+    f"refuted if it refutes it at any (with its 5 % shared between the stages, too); a property "
+    f"that is absent everywhere is refuted, as the sentence says that it is observed. Inconclusive "
+    f"otherwise. Not applicable without base and a post-trained stage (resemblance: without base, "
+    f"sft and dpo), where stages are prompted in different chats, and, but for separability, where "
+    f"a stage does not follow the instruction. Inconclusive where a stage has no headroom (mean rr "
+    f"gap below {SMALLEST_HEADROOM}), and for resemblance with fewer than {LEAST_SAMPLES} samples "
+    f"or {LEAST_TUPLES} tuples, "
+    f"where no tuple closes {SMALLEST_CLOSED_SHARE:.0%} of a stage's gap, and where a stage has no "
+    f"pattern: its covariance over tuples between different samples is not above 0 (jackknife, "
+    f"one-sided 5 %).",
+    thresholds={
+        "smallest difference of correlations": SMALLEST_DIFFERENCE,
+        "smallest headroom": SMALLEST_HEADROOM,
+        "smallest closed share": SMALLEST_CLOSED_SHARE,
+        "least samples": LEAST_SAMPLES,
+        "least tuples": LEAST_TUPLES,
+    },
+    quantifier="all",  # "across all model checkpoints"
+    by_metric=True,  # three properties
+)
+
+
+def decide(
+    effects: Mapping[str, Float[np.ndarray, "sample tuple"]],
+    *,
+    gaps: Mapping[str, Float[np.ndarray, " sample"]],
+    labels: Sequence[str],
+) -> Decision:
+    """The verdict on the resemblance of base, sft and dpo, as CLAIM.rule says.
+
+    effects, gaps: by stage, in rr, of the same samples; effects of non-degenerate tuples. labels:
+    the right answers.
+
+    Being above the larger of two correlations is being above both: an intersection-union test, each
+    `low` at the full alpha. Refuted is any one of two, so each `high` is at alpha / 2 (Bonferroni).
+    """
+    means = {s: finite(effects[s], "effects", "stages").mean(axis=0) for s in COMPARED}
+    if reason := _undecidable(means, gaps, samples=len(labels)):
+        return Decision("inconclusive", reason, (), None)
+    units = clusters(labels)
+    sweeps = Sweeps({stage: effects[stage] for stage in COMPARED}, units)
+    if blurred := [stage for stage in COMPARED if not sweeps.has_pattern(stage)]:
+        reason = (
+            f"{', '.join(blurred)}: effects on different samples do not agree on a pattern of "
+            "tuples, so that there is nothing to compare"
+        )
+        return Decision("inconclusive", reason, (), None)
+    smaller = np.ones(sweeps.tuples, dtype=bool)
+    smaller[[int(mean.argmax()) for mean in means.values()]] = False
+    rest = Sweeps({stage: effects[stage][:, smaller] for stage in COMPARED}, units)
+    bounds = f"bounds: one-sided 5 % below, 5 % / {len(RIVALS)} above"
+    criteria = []
+    for rival in RIVALS:
+        own, other = sweeps.correlation(*OWN), sweeps.correlation(*rival)
+        alone = [each.lead(OWN, rival, alpha_high=ALPHA / len(RIVALS)) for each in (sweeps, rest)]
+        criteria.append(
+            criterion(
+                f"correlation sft-dpo minus {'-'.join(rival)}",
+                f"{own:.3g} - {other:.3g}; without the {np.sum(~smaller)} largest tuples of "
+                f"{len(smaller)} {alone[1].estimate:.3g}, the wider bounds count ({bounds})",
+                wider(*alone),
+                SMALLEST_DIFFERENCE,
+            )
+        )
+    return about(judge(criteria, samples=sweeps.samples), labels)
+
+
+def _undecidable(
+    means: Mapping[str, Float[np.ndarray, " tuple"]],
+    gaps: Mapping[str, Float[np.ndarray, " sample"]],
+    *,
+    samples: int,
+) -> str | None:
+    """Why nothing is to be compared: too few samples, or a stage without a gap or an effect."""
+    if samples < LEAST_SAMPLES:
+        return f"{samples} samples, but should be at least {LEAST_SAMPLES}"
+    if (tuples := len(means["base"])) < LEAST_TUPLES:
+        return f"{tuples} tuples, but should be at least {LEAST_TUPLES}"
+    for stage, mean in means.items():
+        if no_room := no_headroom(gaps[stage], SMALLEST_HEADROOM):
+            return f"{stage}: {no_room.reason}"
+        if mean.max() < SMALLEST_CLOSED_SHARE * gaps[stage].mean():
+            return f"{stage}: no tuple's effect closes {SMALLEST_CLOSED_SHARE:.0%} of the gap"
+    return None
+
+
+@pytest.mark.claim(
+    CLAIM,
+    per="family",
+    metrics=("resemblance", "superadditivity", "separability"),
+    asks={
+        "resemblance": ("behaviour", gates.stages(*COMPARED), *OF_SWEEPS, "runs"),
+        "superadditivity": ("behaviour", gates.stages(), *OF_SWEEPS, "runs"),
+        "separability": ("behaviour", gates.stages(), gates.rephrasings, "probes"),
+    },
+)
+def test_stages(cell: Cell) -> None:
+    """Post-training refines instruction vectors and does not change their nature."""
+    resembles = cell.subject.metric == "resemblance"
+    if reason := incomparable(cell, needed=COMPARED if resembles else ()):
+        cell.conclude(Decision("not_applicable", reason))
+    if cell.subject.metric == "separability":
+        _judge_separability(cell)
+        return
+    cell.require_order(2)
+    measure_in_turn(cell, SMALLEST_HEADROOM)
+    cell.require_competence()
+    cell.require_headroom(SMALLEST_HEADROOM)
+    if resembles:
+        _judge_resemblance(cell)
+    else:
+        _judge_superadditivity(cell)
+
+
+def _judge_resemblance(cell: Cell) -> None:
+    kept = kept_tuples(cell)
+    if kept is None:
+        cell.conclude(Decision("not_applicable", "the checkpoints do not have the same layers"))
+        return
+    parts = stages(cell)
+    decision = decide(
+        {stage: parts[stage].effects("rr")[:, kept] for stage in COMPARED},
+        gaps={stage: parts[stage].gap("rr") for stage in COMPARED},
+        labels=cell.labels,
+    )
+    cell.conclude(
+        decision,
+        figures=[*stage_exhibits.effect_maps(parts), stage_exhibits.behaviour(parts)],
+        tables=[
+            stage_exhibits.correlations(parts, kept),
+            stage_exhibits.spread(parts, kept),
+        ],
+    )
+
+
+def _judge_superadditivity(cell: Cell) -> None:
+    parts = stages(cell)
+    found = {
+        stage: superadditivity.judge_cell(part, "rr", ways=len(parts))
+        for stage, part in parts.items()
+    }
+    decisions = {stage: decision for stage, (_, decision) in found.items()}
+    best = {
+        stage: [parts[stage].tuples_of_order(2)[pair] for pair in chosen]
+        for stage, (chosen, _) in found.items()
+    }
+    cell.conclude(
+        judge_all(decisions),
+        chosen="; ".join(
+            f"{stage}: {exhibits.chosen_text(pairs)}" for stage, pairs in best.items() if pairs
+        ),
+        figures=[*stage_exhibits.effect_maps(parts, best), stage_exhibits.behaviour(parts)],
+        tables=[stage_exhibits.verdicts(decisions)],
+    )
+
+
+def _judge_separability(cell: Cell) -> None:
+    parts = stages(cell)
+    if reason := probing.lacking(cell.bench):
+        cell.conclude(Decision("not_applicable", reason))
+    task = cell.bench.task.name
+    probes = {}
+    for stage, part in parts.items():
+        part.bench.answers()  # shown beside; measured while the model is in memory
+        probes[stage] = probing.probes(part.bench)
+    decisions = {
+        stage: linear_separability.decide_accuracy(of.found(task), ways=len(parts))
+        for stage, of in probes.items()
+    }
+    cell.conclude(
+        judge_all(decisions),
+        chosen="; ".join(f"{stage}: {of.chosen_text}" for stage, of in probes.items()),
+        figures=[
+            stage_exhibits.accuracy_by_layer(probes, task, linear_separability.SMALLEST_ACCURACY),
+            stage_exhibits.behaviour(parts),
+        ],
+        tables=[stage_exhibits.verdicts(decisions)],
+    )

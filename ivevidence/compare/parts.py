@@ -1,0 +1,34 @@
+"""Parts of the pages that compare runs: styles, figures, tables with captions."""
+
+from ivevidence.figures.text import format_number
+from ivevidence.records.cells import Criterion
+from ivevidence.report.html import Html, tag
+from ivevidence.report.page import style
+from ivevidence.report.tables import bounds
+
+
+def comparison_style() -> Html:
+    """Return the styles of pages that compare runs, beside the report's."""
+    return style("comparison.css")
+
+
+def drawn(title: str, caption: str, svg: str) -> Html:
+    """Return a figure with its caption."""
+    said = tag("figcaption", tag("b", title), " ", caption)
+    return tag("figure", said, Html(svg), class_="iv-figure iv-history")
+
+
+def wide_table(title: str, *parts: Html) -> Html:
+    """Return a table with a caption that scrolls where it is wide, with the keyboard too."""
+    table = tag("table", tag("caption", title), *parts, class_="iv-table iv-compared")
+    return tag("div", table, class_="iv-scroll", tabindex=0, role="region", aria_label=title)
+
+
+def head(*names: str) -> Html:
+    """Return the head of a table."""
+    return tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
+
+
+def estimate_text(criterion: Criterion) -> str:
+    """Return an estimate with its bounds."""
+    return f"{format_number(criterion.estimate)} {bounds(criterion.low, criterion.high)}"

@@ -1,0 +1,47 @@
+"""Numbers and labels as figures and tables write them."""
+
+import unicodedata
+
+from ivevidence.figures.svg import FONT_SIZE, visible_token
+
+MINUS, NO_VALUE = "\N{MINUS SIGN}", "\N{EN DASH}"
+GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float | None) -> str:
+    """Return a number with three significant digits and a true minus sign; a dash for None."""
+    if value is None:
+        return NO_VALUE
+    text = f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
+    return text.replace("-", MINUS)
+
+
+def two_digits(value: float | None) -> str:
+    """Return a number with two decimals, for where there is little room; a dash for None."""
+    if value is None:
+        return NO_VALUE
+    if value == 0 or abs(value) >= 10:
+        return format_number(value)
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", MINUS)
+
+
+def power_of_ten(exponent: int) -> str:
+    """Return 10 to the `exponent` as it is written at an axis."""
+    return "10" + str(exponent).translate(_RAISED) if exponent else "1"
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return `text`, its end replaced by an ellipsis where it is longer than `longest`."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def token_label(token: str) -> str:
+    """Return a token as it stands at an axis: spaces visible, not too long."""
+    return shorten(visible_token(token), 14)
+
+
+def text_width(text: str, size: float = FONT_SIZE) -> float:
+    """Return about how many points wide `text` is; the page's font, not we, decides."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return size * (0.6 * (len(text) - wide) + 1.1 * wide)

@@ -1,0 +1,1 @@
+"""What a cell and a run leave behind, as data that checks itself."""

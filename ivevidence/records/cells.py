@@ -1,0 +1,312 @@
+"""What a cell leaves behind: claim, decision, figures, tables, prompts, provenance."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ivevidence.figures.data import FIGURE_DATA, Criterion
+from ivevidence.records.codec import EvidenceError, Record, check_count
+
+VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
+PLANTED = ("holds", "fails", "unknown")
+QUANTIFIERS = ("all", "most", "exists")
+WHOLE = "all"  # stage and task of a cell about all others of its claim
+UNDRIFTED = "changed without drift"
+# What came with a verdict that is not the expected one.
+CHANGES = (UNDRIFTED, "with a drift", "same values", "another rule", "nothing to compare")
+
+Entry = str | int | float | None
+CellName = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Claim(Record):
+    """A claim of a paper, quoted, with what is estimated and the rule that decides.
+
+    `quantifier`: whether the quote speaks of `all` cells, of `most`, or says that one `exists`;
+    None where that is not stated. `by_metric`: metrics are questions of their own; otherwise the
+    claim holds where it holds in all of them.
+    """
+
+    name: str
+    title: str
+    paper: str
+    section: str
+    quote: str
+    estimand: str
+    rule: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    quantifier: str | None = None
+    by_metric: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.quantifier not in (None, *QUANTIFIERS):
+            expected = "one of " + ", ".join(QUANTIFIERS)
+            raise EvidenceError("quantifier", self.quantifier, expected, where="Claim")
+
+
+@dataclass(frozen=True)
+class Decision(Record):
+    """A verdict, the reason in words, and the criteria it rests on, the most telling one first.
+
+    `samples_to_decide` is the number of samples that would make an inconclusive verdict decisive.
+    `chosen` says in words what the verdict is on, where the claim picks that (layers, pairs).
+    `gate` is the `cell_id` of the cell whose verdict decided this one, if that was all.
+    """
+
+    verdict: str
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+    samples_to_decide: int | None = None
+    chosen: str = ""
+    gate: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_verdict(self.verdict, "Decision")
+        check_count("samples_to_decide", self.samples_to_decide, "Decision")
+        outcomes = {c.outcome for c in self.criteria}
+        # `inconclusive` may stand against any: rules have reasons beside their criteria.
+        if self.verdict == "supported" and outcomes - {"beyond"}:
+            self._refuse("with every criterion beyond its threshold")
+        if self.verdict == "refuted" and outcomes and "short" not in outcomes:
+            self._refuse("with a criterion short of its threshold")
+
+    def _refuse(self, expected: str) -> None:
+        got = ", ".join(f"{c.name} {c.outcome}" for c in self.criteria)
+        raise EvidenceError(f"criteria of a {self.verdict} verdict", got, expected, "Decision")
+
+
+@dataclass(frozen=True)
+class Figure(Record):
+    """A figure as data, with the fields of its kind; `ivevidence.figures.kinds.draw` draws it."""
+
+    kind: str
+    title: str
+    caption: str
+    data: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind not in FIGURE_DATA:
+            raise EvidenceError(
+                "kind", self.kind, "one of " + ", ".join(FIGURE_DATA), where="Figure"
+            )
+        try:
+            FIGURE_DATA[self.kind].from_json(self.data)
+        except EvidenceError as error:
+            raise error.within("data", where="Figure") from None
+
+
+@dataclass(frozen=True)
+class Table(Record):
+    """Rows of texts and numbers under named columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for i, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise EvidenceError(
+                    f"rows[{i}]", list(row), f"{len(self.columns)} entries long", where="Table"
+                )
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """A prompt as its tokens, what its marked positions are, the answer and the output.
+
+    `token`: the answer's token that is judged.
+    """
+
+    label: str
+    tokens: tuple[str, ...]
+    marks: Mapping[int, str]
+    answer: str
+    output: str
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for position in self.marks:
+            if not 0 <= position < len(self.tokens):
+                expected = f"a position among {len(self.tokens)} tokens"
+                raise EvidenceError("marks", position, expected, where="Prompt")
+
+
+@dataclass(frozen=True)
+class Expectation(Record):
+    """What a cell was found to be before: its verdict, and the criterion it rested on.
+
+    `values` is the digest under which a store may hold that cell's per-sample values, `gate` the
+    `cell_id` of the cell whose verdict decided this one.
+    """
+
+    verdict: str
+    criterion: str | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    values: str | None = None
+    gate: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_verdict(self.verdict, "Expectation")
+        check_count("n", self.n, "Expectation")
+
+
+@dataclass(frozen=True)
+class Drift(Record):
+    """How far the mean of named per-sample values moved: after minus before, in their unit.
+
+    `low`, `high`: two-sided bounds, None where the samples are too few for them. `paired` where
+    both are of the same samples; `n` values before and after.
+    """
+
+    name: str
+    estimate: float
+    low: float | None
+    high: float | None
+    p_value: float
+    n: tuple[int, int]
+    paired: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("n", min(self.n), "Drift")
+
+
+@dataclass(frozen=True)
+class Comparison(Record):
+    """A cell against what was expected of it: the entry, whose it is, and the drifts since.
+
+    `expectation` is None for a cell without an entry, `drifts` is empty where the store has no
+    values of the entry's cell. `drifted` names the values that moved further than was allowed.
+    `follows` is the `cell_id` of a gate's cell whose change is all that changed this one. `change`
+    is one of `CHANGES` where the verdict changed otherwise: without a drift, it is no failure.
+    """
+
+    baseline: str
+    expectation: Expectation | None
+    checkpoint: str | None = None
+    drifts: tuple[Drift, ...] = ()
+    drifted: tuple[str, ...] = ()
+    follows: str | None = None
+    change: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.change not in (None, *CHANGES):
+            expected = "one of " + ", ".join(CHANGES)
+            raise EvidenceError("change", self.change, expected, where="Comparison")
+
+
+@dataclass(frozen=True)
+class CellRecord(Record):
+    """One claim judged on one checkpoint and task (and metric), with all that a reviewer needs.
+
+    `measurements` maps a role to the digest of a stored measurement; `samples` names the samples;
+    `per_sample` maps a name to one value for each of them (None where there is none); `command`
+    reproduces the cell; `comparison` is there if the run was given expectations. `planted` is there
+    if the subject was made for a claim: whether this one `holds` or `fails` by construction, or is
+    another (`unknown`).
+    """
+
+    claim: Claim
+    checkpoint: str
+    family: str | None
+    stage: str
+    task: str
+    metric: str | None
+    decision: Decision
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
+    controls: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    measurements: Mapping[str, str] = field(default_factory=dict)
+    samples: tuple[str, ...] = ()
+    per_sample: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    comparison: Comparison | None = None
+    planted: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.planted not in (None, *PLANTED):
+            expected = "one of " + ", ".join(PLANTED)
+            raise EvidenceError("planted", self.planted, expected, where="CellRecord")
+        for name, values in self.per_sample.items():
+            if len(values) != len(self.samples):
+                expected = f"as many as there are samples ({len(self.samples)})"
+                raise EvidenceError(
+                    f"values of per_sample[{name!r}]", len(values), expected, where="CellRecord"
+                )
+
+    @property
+    def cell_id(self) -> str:
+        """Name of the cell, `pack/claim[checkpoint-task-metric]`, safe in node ids and links."""
+        return _cell_id(self.claim.name, self.checkpoint, self.task, self.metric)
+
+    @property
+    def name(self) -> CellName:
+        """The checkpoint, and what is asked of it."""
+        return cell_name(self.claim.name, self.checkpoint, self.task, self.metric)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the cell is about all others of its claim."""
+        return self.stage == self.task == WHOLE
+
+
+@dataclass(frozen=True)
+class CellError(Record):
+    """A cell that could not be judged: an exception is an error, never a verdict."""
+
+    cell: str
+    message: str
+
+
+def cell_name(claim: str, checkpoint: str, task: str, metric: str | None) -> CellName:
+    """Return the checkpoint and `claim[task-metric]`, which is the same for all checkpoints."""
+    return checkpoint, _cell_id(claim, task, metric)
+
+
+def claim_of(name: CellName) -> str:
+    """Return the claim that a cell of that name is about, as names have it."""
+    return name[1].partition("[")[0]
+
+
+def cell_id(name: CellName) -> str:
+    """Return the `CellRecord.cell_id` of the cell of that name."""
+    claim, _, inside = name[1].partition("[")
+    return f"{claim}[{_safe(name[0])}-{inside}"
+
+
+def _cell_id(claim: str, *inside: str | None) -> str:
+    pack_and_name = "/".join(map(_safe, claim.split("/")))
+    return f"{pack_and_name}[{'-'.join(_safe(part) for part in inside if part is not None)}]"
+
+
+def _check_verdict(verdict: str, where: str) -> None:
+    if verdict not in VERDICTS:
+        raise EvidenceError("verdict", verdict, "one of " + ", ".join(VERDICTS), where=where)
+
+
+def _safe(part: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", part)
+    if re.fullmatch(r"[A-Za-z0-9._/-]+", part):
+        return safe
+    # Two names that differ only in replaced characters must not become the same cell.
+    return f"{safe}.{hashlib.sha256(part.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

@@ -1,0 +1,1 @@
+"""Measurements kept by the digest of what was measured."""

@@ -1,0 +1,1 @@
+"""Kinds of inputs and their files."""

@@ -1,0 +1,1 @@
+"""Our own models, and how they were made."""

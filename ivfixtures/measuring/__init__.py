@@ -1,0 +1,1 @@
+"""Measurements asked for once, planned, stored, or made elsewhere."""

@@ -1,0 +1,1 @@
+"""What pytest runs: options, cells, rules, expectations, outputs."""

@@ -1,0 +1,23 @@
+"""The paper of a pack."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ivevidence.records.cells import Claim
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper whose claims are a pack: the `PAPER` of its `paper.py`.
+
+    name: that of the pack's folder. arxiv: its number there.
+    """
+
+    name: str
+    title: str
+    arxiv: str
+
+    def claim(self, name: str, **fields: Any) -> Claim:
+        """A claim of the paper, by its name in the pack."""
+        paper = f"{self.title}, arXiv:{self.arxiv}"
+        return Claim(name=f"{self.name}/{name}", paper=paper, **fields)

@@ -1,0 +1,171 @@
+"""The pytest plugin: options, and the `cell` fixture that claims are judged with.
+
+It is loaded in every pytest session of an environment, so it imports torch, transformers and
+nnsight only where claims are judged. (nnsight also adds a `save` to all objects, which breaks
+plugins that are imported after it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ivfixtures.errors import LineError, NotMeasuredError, error_line, printable
+from ivfixtures.suite.arguments import check_texts, collect_claims, judges, named_claims
+from ivfixtures.suite.declared_options import declare
+from ivfixtures.suite.packs import selecting
+
+if TYPE_CHECKING:
+    from claims.instruction_vectors.published.cell import PublishedCell
+    from ivevidence import Claim
+    from ivfixtures.measuring.bench import Bench
+    from ivfixtures.suite.cells import Cell
+    from ivfixtures.suite.run import Run
+    from ivfixtures.suite.subjects import Subject
+
+DEFAULT_REPORT = "reports/claims.html"
+# Claims on published numbers: files that are called so need no checkpoint, and so no torch.
+PUBLISHED_FILES = "test_published_"
+RUN_NAME = "ivclaims-run"
+_REFUSAL = ", but should be "  # as in `errors.error_line`
+WORKER_NAME = "ivclaims-worker"  # of the plugin that an executor's workers have
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    declare(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; where claims are judged, check the options and ask for a report."""
+    config.addinivalue_line(
+        "markers",
+        "claim(record, metrics=(None,), per='checkpoint', asks=None): a claim of a paper, judged "
+        "per checkpoint, pair, family or published; asks: what it measures, for the plan",
+    )
+    if not config.pluginmanager.has_plugin("xdist"):  # which has the marker otherwise
+        config.addinivalue_line("markers", "xdist_group: cells of one group share a process")
+    named = named_claims(config)
+    if not named:
+        return
+    if not config.pluginmanager.has_plugin("html"):
+        remedy = "leave out -p no:html, or install pytest-html"
+        line = error_line("plugin html", "missing", "loaded", "pytest", f"{remedy}: it has --html")
+        raise pytest.UsageError(line)
+    check_texts(config)
+    collect_claims(config)
+    from ivfixtures.measuring.executing import Executing
+    from ivfixtures.suite.run import Run
+
+    if config.option.tbstyle == "auto":
+        config.option.tbstyle = "short"  # frames of torch and nnsight fill pages otherwise
+    if not judges(config):
+        config.option.htmlpath = None
+    elif config.option.htmlpath is None and not config.pluginmanager.has_plugin(WORKER_NAME):
+        config.option.htmlpath = str(config.invocation_params.dir / DEFAULT_REPORT)
+        config.option.self_contained_html = True
+    # Wrong options are reported here, before anything is collected.
+    run = Run(config, measures=not all(name.startswith(PUBLISHED_FILES) for name in named))
+    config.pluginmanager.register(run, RUN_NAME)
+    if not judges(config):
+        run.end_unjudged()
+        return
+    if config.option.plan:
+        from ivfixtures.measuring.plan import Planning
+
+        config.pluginmanager.register(Planning(config, run))
+        return
+    executing = Executing(config, run)
+    if executing.is_needed:
+        config.pluginmanager.register(executing)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make the cells of a claim: one of every checkpoint, task and metric, or as it says."""
+    marker = metafunc.definition.get_closest_marker("claim")
+    if marker is None:
+        return
+    run = metafunc.config.pluginmanager.get_plugin(RUN_NAME)
+    if run is None:
+        raise pytest.UsageError(
+            f"arguments={metafunc.config.args}, but should name the claims "
+            f"[{metafunc.definition.nodeid}]; run `pytest claims` or `pytest --pyargs claims`"
+        )
+    cells = [
+        pytest.param(subject, id=subject.id, marks=pytest.mark.xdist_group(subject.group))
+        for subject in run.subjects(marker)
+    ]
+    metafunc.parametrize("cell", cells, indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Let what is refused in one line fail its cells with that line alone, no traceback."""
+    try:
+        return (yield)
+    except NotMeasuredError:
+        raise
+    except Exception as error:
+        line = str(error)
+        is_claim = pyfuncitem.get_closest_marker("claim") is not None
+        is_line = is_claim and "\n" not in line and _REFUSAL in line
+        if is_line or isinstance(error, LineError):
+            raise pytest.fail.Exception(printable(line), pytrace=False) from None
+        raise
+
+
+@pytest.fixture(scope="session")
+def benches() -> dict[tuple[str, str], Bench]:
+    """Benches of the present checkpoint, by checkpoint and task: claims share measurements."""
+    return {}
+
+
+@pytest.fixture
+def cell(
+    request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]
+) -> Cell | PublishedCell:
+    """The cell that a claim's test judges."""
+    from ivfixtures.suite.run import CELL
+
+    run: Any = request.config.pluginmanager.get_plugin(RUN_NAME)
+    node = request.node
+    claim = node.get_closest_marker("claim").args[0]
+    # The id of a file that is named outside of pytest's root folder lacks the file.
+    # Under xdist, its end is the group.
+    name = node.nodeid.partition("::")[2].removesuffix(f"@{request.param.group}")
+    *words, file = selecting(node.path, request.config.invocation_params.dir)
+    selection = (*words, f"{file}::{name}")
+    node.stash[CELL] = _cell(claim, request.param, benches, run, selection)
+    return node.stash[CELL]
+
+
+def _cell(
+    claim: Claim,
+    subject: Subject,
+    benches: dict[tuple[str, str], Bench],
+    run: Run,
+    selection: tuple[str, ...],
+) -> Cell | PublishedCell:
+    if not subject.checkpoints:
+        from claims.instruction_vectors.published.cell import PublishedCell
+
+        return PublishedCell(claim, subject, selection, run.hearing)
+    from ivfixtures.measuring.bench import Bench
+    from ivfixtures.suite.cells import Cell
+
+    labels = [checkpoint.label for checkpoint in subject.checkpoints]
+    for other in [key for key in benches if key[0] not in labels]:
+        del benches[other]
+    own = []
+    for checkpoint, task in product(subject.checkpoints, subject.tasks):
+        at = (checkpoint.label, task.name)
+        if at not in benches:
+            options = run.options.of(checkpoint)
+            benches[at] = Bench(checkpoint, task, options, run.store, run.show)
+        benches[at].asked_for.clear()
+        own.append(benches[at])
+    return Cell(claim, subject, own, selection, run.hearing)

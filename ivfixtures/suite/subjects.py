@@ -1,0 +1,185 @@
+"""Subjects: what each cell of a claim is about, planned from the run's options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+from claims.instruction_vectors.published import MODELS, PaperModel, pair_tests
+from ivevidence.records.cells import WHOLE
+from ivfixtures.data.tasks import made_tasks
+
+if TYPE_CHECKING:
+    from ivfixtures.checkpoints.resolving import Checkpoint
+    from ivfixtures.data.tasks import Task
+    from ivfixtures.suite.options import Options
+
+PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What one cell is about.
+
+    name, family, stage, task, metric: what its record shows. id: its name in test ids. place: its
+    place among the cells of the claim. group: cells of one group are judged by one process, one
+    after the other. selection: the options that select it. checkpoints, tasks: whose measurements
+    it is given, every checkpoint with every task; none where it is about published numbers. model:
+    whose numbers; None: those of all. planted: as `CellRecord.planted`.
+    """
+
+    name: str
+    family: str | None
+    stage: str
+    task: str
+    id: str
+    group: str
+    metric: str | None = None
+    place: int = 0
+    selection: tuple[str, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    model: PaperModel | None = None
+    planted: str | None = None
+
+
+def published_subjects() -> list[Subject]:
+    """A cell for all of Tables 5-8, and one for each of their columns."""
+    columns = {(test.model, test.task) for test in pair_tests()}
+    tasks = dict.fromkeys(test.task for test in pair_tests())
+    name = f"olmo2-{PUBLISHED}"
+    whole = Subject(name, "olmo2", WHOLE, WHOLE, id=f"{name}-{WHOLE}", group=PUBLISHED)
+    return [whole] + [
+        Subject(
+            name=model.name,
+            family=model.family,
+            stage=model.stage,
+            task=task,
+            id=f"{model.name}-{task}",
+            group=PUBLISHED,
+            model=model,
+        )
+        for model, task in product(MODELS, tasks)
+        if (model, task) in columns
+    ]
+
+
+def measured_subjects(
+    claim: str, per: str, metrics: Sequence[str | None], options: Options
+) -> list[Subject]:
+    """The cells of a claim that measures, in the order of checkpoints, tasks and metrics.
+
+    Checkpoints that were made for other claims or tasks are left out.
+    per: what one cell is made of.
+        `checkpoint`: one checkpoint and task.
+        `pair`: one checkpoint and two tasks, each the other's contrast; the first names the cell.
+        `family`: the checkpoints of one family and one task. Checkpoints that were named singly
+            make families of those that belong together.
+
+    Raises: ValueError if `per` is none of these.
+    """
+    if per not in _PLANS:
+        raise ValueError(
+            f"per={per!r}, but should be one of {', '.join((*_PLANS, PUBLISHED))} [marker claim]; "
+            "correct the claim's marker"
+        )
+    return [
+        replace(
+            subject,
+            metric=metric,
+            id=f"{subject.id}-{metric}" if metric else subject.id,
+            planted=_planted(claim, metric, subject.checkpoints),
+        )
+        for subject in _PLANS[per](options)
+        for metric in metrics
+        if all(not c.tasks or _truth(claim, metric, c) is not None for c in subject.checkpoints)
+    ]
+
+
+def tasks_of(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
+    """Those of a run, or the tasks that a checkpoint was made for, whatever the run's are."""
+    return made_tasks(checkpoint.tasks) if checkpoint.tasks else tasks
+
+
+def contrast_of(checkpoint: Checkpoint, task: Task, tasks: Mapping[str, Task]) -> Task:
+    """The task of a task's contrast instruction, also where the checkpoint was made without it."""
+    name = str(task.contrast)
+    return (made_tasks((name,)) if checkpoint.tasks else tasks)[name]
+
+
+def _truth(claim: str, metric: str | None, checkpoint: Checkpoint) -> bool | None:
+    """Whether a claim holds by construction; None where that is not known."""
+    planted = dict(checkpoint.planted or ())
+    return planted.get(f"{claim}-{metric}", planted.get(claim))
+
+
+def _planted(claim: str, metric: str | None, checkpoints: Sequence[Checkpoint]) -> str | None:
+    """As `CellRecord.planted`; what is claimed of a family is claimed of each of its stages."""
+    if all(checkpoint.planted is None for checkpoint in checkpoints):
+        return None
+    truths = {_truth(claim, metric, checkpoint) for checkpoint in checkpoints}
+    if None in truths:
+        return "unknown"
+    return "holds" if all(truths) else "fails"
+
+
+def _of_checkpoint(checkpoint: Checkpoint, tasks: tuple[Task, ...]) -> Subject:
+    return Subject(
+        name=checkpoint.name,
+        family=checkpoint.family,
+        stage=checkpoint.stage,
+        task="/".join(task.name for task in tasks),
+        id="-".join([checkpoint.label, *(task.name for task in tasks)]),
+        group=checkpoint.label,
+        selection=("--checkpoint", checkpoint.name),
+        checkpoints=(checkpoint,),
+        tasks=tasks,
+    )
+
+
+def _per_checkpoint(options: Options) -> list[Subject]:
+    return [
+        _of_checkpoint(c, (task,))
+        for c in options.checkpoints
+        for task in tasks_of(c, options.tasks).values()
+    ]
+
+
+def _per_pair(options: Options) -> list[Subject]:
+    return [
+        _of_checkpoint(c, pair)
+        for c in options.checkpoints
+        for pair in combinations(tasks_of(c, options.tasks).values(), 2)
+        if pair[0].contrast == pair[1].name
+    ]
+
+
+def _per_family(options: Options) -> list[Subject]:
+    found = []
+    for name, members in options.families.items():
+        alone = len(members) == 1
+        for task in tasks_of(members[0], options.tasks).values():
+            found.append(
+                Subject(
+                    name=name,
+                    family=members[0].family if alone else name,
+                    stage=", ".join(checkpoint.stage for checkpoint in members),
+                    task=task.name,
+                    id=f"{members[0].label if alone else name}-{task.name}",
+                    # Judged where its last checkpoint was measured, and after it.
+                    group=members[-1].label,
+                    selection=tuple(word for c in members for word in ("--checkpoint", c.name)),
+                    checkpoints=members,
+                    tasks=(task,),
+                )
+            )
+    return found
+
+
+_PLANS: dict[str, Callable[[Options], list[Subject]]] = {
+    "checkpoint": _per_checkpoint,
+    "pair": _per_pair,
+    "family": _per_family,
+}

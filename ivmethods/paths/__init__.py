@@ -1,0 +1,1 @@
+"""Paths of token positions through a frozen linear form of the model."""

@@ -1,0 +1,1 @@
+"""Bounds, tests and decisions over units: pure functions on arrays."""
