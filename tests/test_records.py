@@ -190,8 +190,8 @@ SHORT, OPEN, BEYOND = (
         (lambda: Expectation("refuted", n=-1), r"n=-1, but should be at least 0 \[Expectation\]"),
         (lambda: Drift("d", 0, None, None, 1, (2, -1), True), r"n=-1, but should .* \[Drift\]"),
         (
-            lambda: Evidence(2, cells=(example_cell(), example_cell())),
-            r"cells instruction_vectors/localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
+            lambda: Evidence(3, cells=(example_cell(), example_cell())),
+            r"localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
         ),
         (lambda: CellError("c", 3), "message=3, but should be a text"),
         (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
