@@ -212,7 +212,7 @@ class Stubs:
             item = self._items[nodeid]
             subject = subject_of(item)
             assert subject
-            for identity, _ in self._own.planner.wants(item, subject):
+            for identity, *_ in self._own.planner.wants(item, subject):
                 self._store.measure({"of": [*identity]}, partial(self._make, identity))
         job.finish(Result(job.job.digest))
 

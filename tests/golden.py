@@ -3,8 +3,7 @@
     python -m tests.golden
 
 writes those of new versions to tests/golden.json. Numbers that moved under an old version are
-refused: raise the method's version in ivfixtures/measuring/methods.py first, or mend what moved
-them.
+refused: raise the method's version first, or mend what moved them.
 """
 
 import hashlib
@@ -22,10 +21,11 @@ import numpy as np
 from ivevidence import Measurement, Store
 from ivfixtures.checkpoints.registry import resolve
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import methods, probing, traces
+from ivfixtures.measuring import judge, probing, traces
 from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.forms import ORIGIN
 from ivfixtures.measuring.judge import judge_prompt, read_decision
-from ivfixtures.measuring.methods import METHODS, ORIGIN
+from ivmethods.methods import METHODS
 
 FILE = Path(__file__).with_name("golden.json")
 CHECKPOINT, TASK, SAMPLES, REPHRASINGS = "tiny-olmo2-sft", "adj_ant", 4, 12
@@ -45,12 +45,14 @@ def measured(folder: Path) -> Golden:
         name: {"version": one.key["method_version"], "numbers": _numbers(one)}
         for name, one in made.items()
     }
-    return {**found, "judge": {"version": methods.JUDGE.version, "numbers": _judge()}}
+    return {**found, "judge": {"version": judge.VERSION, "numbers": _judge()}}
 
 
 def method_of(name: str) -> str:
     """The method of a measurement."""
-    return max((one for one in METHODS if f"{name} ".startswith(f"{one} ")), key=len)
+    return max(
+        (one for one in (*METHODS, judge.FORM.name) if f"{name} ".startswith(f"{one} ")), key=len
+    )
 
 
 def moved(before: Numbers, after: Numbers) -> list[str]:
@@ -75,11 +77,7 @@ def main(folder: Path) -> None:
         for line in moved(kept[name]["numbers"], one["numbers"])
     ]
     if refused:
-        sys.exit(
-            "\n".join(
-                ["these moved under an old version (ivfixtures/measuring/methods.py):", *refused]
-            )
-        )
+        sys.exit("\n".join(["these moved under an old version (of ivmethods.methods):", *refused]))
     same = {n: kept[n] for n in found if kept.get(n, {}).get("version") == found[n]["version"]}
     FILE.write_text(json.dumps({**found, **same}, indent=1, sort_keys=True) + "\n")
 
@@ -116,8 +114,9 @@ def _measurements(store: Store) -> Iterator[Measurement]:
     probing.random_probe(one)
     yield from one.asked_for.values()
     yield from (by_head.asked_for[f"paths k={k} equation head"] for k in (1, 2))
-    for measured_on in (one, probing.untrained(one)):
-        yield probing.residuals(measured_on, probing.rephrasings(one.options).texts)
+    residuals = probing.probes_of(one).residuals
+    yield one.ask(residuals)
+    yield one.untrained().ask(replace(residuals, untrained=True))
 
 
 def _judge() -> Numbers:

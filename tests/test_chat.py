@@ -19,11 +19,11 @@ from transformers import AutoTokenizer
 from ivevidence import Store, read_evidence
 from ivfixtures.checkpoints.resolving import resolve
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import probing
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.material import Material
 from ivmethods.errors import PromptError
 from ivmethods.model.recording import record
+from ivmethods.probes.methods import InstructionResiduals
 from ivmethods.prompts import chat
 from ivmethods.prompts.chat import chat_of, framed, template_of
 from ivmethods.prompts.protocols import last_token, token_texts, tokenize_sample, tokenize_source
@@ -489,7 +489,7 @@ def test_rephrasings_are_read_inside_the_chat(folder, tmp_path):
         resolve(str(folder)), load_tasks()["adj_ant"], chosen, Store(tmp_path), lambda _: None
     )
     texts = ("Name the opposite.", "State the antonym of it:")
-    found = probing.residuals(bench, texts)
+    found = bench.ask(InstructionResiduals(texts))
     assert found.info["tokens"] == [".", ":"]
     for i, text in enumerate(texts):
         ids = bench.tokenizer(bench.chat.before + text, add_special_tokens=False)["input_ids"]

@@ -217,7 +217,7 @@ def test_a_job_that_dies_says_so_and_what_is_there_is_judged(judge, here, pytest
     def dying(*arguments, **options):
         raise SystemExit(7)
 
-    monkeypatch.setattr("ivfixtures.measuring.bench.effects_of", dying)
+    monkeypatch.setattr("ivmethods.patching.methods.effects_of", dying)
     result = judge("--measure-anyway", *AWAY)
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.cells

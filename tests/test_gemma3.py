@@ -5,11 +5,11 @@ import torch
 
 from ivfixtures.checkpoints.resolving import CheckpointError, load, resolve
 from ivfixtures.embedded.tiny.splits import load_tiny_tasks
-from ivfixtures.measuring.traces import LARGEST_INCOMPLETENESS
 from ivmethods.model.handles import wrap
 from ivmethods.model.layouts import weights_of
 from ivmethods.patching.checks import check
 from ivmethods.paths.linear_maps import completeness, linear_forms
+from ivmethods.paths.methods import LARGEST_INCOMPLETENESS
 from ivmethods.prompts.protocols import tokenize_sample
 
 pytestmark = pytest.mark.slow

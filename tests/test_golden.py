@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from ivfixtures.measuring.methods import METHODS
+from ivfixtures.measuring import judge
+from ivmethods.methods import METHODS
 from tests import golden
 
+VERSIONS = {name: method.version for name, method in METHODS.items()} | {
+    judge.FORM.name: judge.VERSION
+}
 GOLDEN = json.loads(golden.FILE.read_text())
 
 
@@ -17,15 +21,15 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_numbers_are_those_of_their_version(name, found):
-    version = METHODS[golden.method_of(name)].version
+    version = VERSIONS[golden.method_of(name)]
     write = "write its golden numbers with python -m tests.golden"
     assert GOLDEN[name]["version"] == version, f"{name} has version {version}: {write}"
     lines = golden.moved(GOLDEN[name]["numbers"], found[name]["numbers"])
-    assert not lines, "\n".join([f"{name}, under version {version} in methods.py:", *lines])
+    assert not lines, "\n".join([f"{name}, under version {version} in its class:", *lines])
 
 
 def test_every_method_has_golden_numbers(found):
-    assert {*map(golden.method_of, GOLDEN)} == METHODS.keys()
+    assert {*map(golden.method_of, GOLDEN)} == VERSIONS.keys()
     assert GOLDEN.keys() == found.keys()
 
 
@@ -39,7 +43,7 @@ def test_a_number_that_moves_is_named_and_rounding_is_not():
 
 
 def test_numbers_of_an_old_version_are_not_written_over(tmp_path, monkeypatch, found):
-    kept = {**found, "runs": {"version": METHODS["runs"].version, "numbers": {"more": 1}}}
+    kept = {**found, "runs": {"version": VERSIONS["runs"], "numbers": {"more": 1}}}
     path = tmp_path / "golden.json"
     path.write_text(json.dumps(kept))
     monkeypatch.setattr(golden, "FILE", path)
@@ -47,7 +51,7 @@ def test_numbers_of_an_old_version_are_not_written_over(tmp_path, monkeypatch, f
     with pytest.raises(SystemExit, match="runs more: is in one of both only"):
         golden.main(tmp_path)
     assert json.loads(path.read_text()) == kept
-    kept["runs"]["version"] = METHODS["runs"].version - 1
+    kept["runs"]["version"] = VERSIONS["runs"] - 1
     path.write_text(json.dumps(kept))
     golden.main(tmp_path)
     assert json.loads(path.read_text()) == found

@@ -11,12 +11,13 @@ import torch
 from ivevidence import Store, read_evidence
 from ivfixtures.checkpoints.resolving import load, resolve, tokenizer
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.data.tasktypes import Item, Valid, normalize_answer
+from ivfixtures.data.tasktypes import Item, Valid
 from ivfixtures.measuring import generation
 from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
 from ivmethods.model.behaviour import greedy_answers, next_tokens
 from ivmethods.model.handles import network, wrap
 from ivmethods.model.metrics import NotFiniteError
+from ivmethods.prompts.answers import normalize_answer
 from tests.models import number_tokenizer, random_model, random_samples, text_tokenizer, wrapped
 from tests.suite import OPTIONS
 
@@ -130,7 +131,7 @@ def test_a_cell_of_broken_weights_is_refused_with_the_checkpoints_name(tmp_path,
     def broken(*_, **__):
         raise NotFiniteError("largest logit", "nan")
 
-    monkeypatch.setattr("ivfixtures.measuring.bench.greedy_answers", broken)
+    monkeypatch.setattr("ivmethods.model.methods.greedy_answers", broken)
     bench = Bench(resolve(SFT), ANTONYMS, OPTIONS, Store(tmp_path), lambda line: None)
     with pytest.raises(
         CheckpointRefusedError, match=rf"^largest logit=nan, but should be finite \[{SFT}, "

@@ -1,9 +1,10 @@
 """Keys of measurements, and the forms that what is stored under them is held to."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ import pytest
 from ivevidence import EvidenceError, Store, StoreWarning
 from ivfixtures.checkpoints.registry import resolve
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import methods
 from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.forms import ORIGIN, Form
 from ivfixtures.measuring.material import inputs_digest
-from ivfixtures.measuring.methods import METHODS, Array, Fact, Method
+from ivmethods.method import Array, Fact, Method
+from ivmethods.methods import METHODS
+from ivmethods.model.methods import Behaviour
 from ivmethods.model.metrics import METRICS
+from ivmethods.patching.methods import LayerSweep, NoOp
 from ivmethods.prompts.protocols import Sample, Source
 
 KEY = {"method": "some"}
@@ -26,18 +30,28 @@ def bench(tmp_path):
     """A bench on an embedded checkpoint, for measurements that run no model."""
     task = load_tasks()["adj_ant"]
     options = SimpleNamespace(
-        samples=4, seed=0, device="cpu", dtype="float32", chat_template="never", system_prompt=None
+        **{"samples": 4, "seed": 0, "device": "cpu", "dtype": "float32", "remote": False},
+        **{"chat_template": "never", "system_prompt": None},
     )
     return Bench(resolve("tiny-olmo2-sft"), task, options, Store(tmp_path), print)
 
 
+@dataclass(frozen=True)
+class Norms(Method):
+    """A method that runs no model."""
+
+    layer: int
+
+    name: ClassVar = "norms"
+    forms: ClassVar = {"norms": Array("float32", "")}
+    runs_model: ClassVar = False
+
+    def compute(self, inputs, running):
+        return {"norms": np.float32(self.layer)}, {}
+
+
 def of_layer(bench, layer):
-    method = Method("norms", 1, {"norms": Array("float32", "")}, runs_model=False)
-
-    def compute():
-        return {"norms": np.float32(layer)}, {}
-
-    return bench.measure(method, {"layer": layer}, compute)
+    return bench.get(Norms(layer))
 
 
 def test_measurements_of_one_method_are_told_apart_by_their_parameters(bench):
@@ -80,8 +94,8 @@ SIZES = {"metric": len(METRICS), "sample": 3}
 
 
 def test_what_has_its_form_passes():
-    methods.SWEEP.check(SIZES, *sweep())
-    methods.BEHAVIOUR.check(SIZES, {}, {"answers": ["a", "b", "c"]})
+    Form.of(LayerSweep).check(SIZES, *sweep())
+    Form.of(Behaviour).check(SIZES, {}, {"answers": ["a", "b", "c"]})
 
 
 @pytest.mark.parametrize(
@@ -101,19 +115,19 @@ def test_what_has_its_form_passes():
         ({}, {"tuples": [[], [0]]}, "tuples=[[], [0]], but should be what"),
         ({}, {"runner": "none"}, "runner='none', but should be one of fan_out"),
         ({}, {"tuples": [[0], [1], [2]]}, "shape of tuples=(3,)"),
-        ({}, {methods.ORIGIN: {"device": ["cpu"]}}, "measured with['device']=['cpu']"),
+        ({}, {ORIGIN: {"device": ["cpu"]}}, "measured with['device']=['cpu']"),
     ],
 )
 def test_what_has_another_form_is_one_line(arrays, info, said):
     good = sweep()
     with pytest.raises(EvidenceError) as error:
-        methods.SWEEP.check(SIZES, good[0] | arrays, good[1] | info)
+        Form.of(LayerSweep).check(SIZES, good[0] | arrays, good[1] | info)
     assert str(error.value).startswith(said)
     assert str(error.value).endswith("[sweep]")
 
 
 def test_an_index_lies_within_its_axis():
-    method = Method("m", 1, {"chosen": Array("int64", "fold", 0, "layer")})
+    method = Form("m", {"chosen": Array("int64", "fold", 0.0, "layer")})
     method.check({"layer": 2}, {"chosen": np.array([0, 1])}, {})
     for wrong in ([0, 2], [-1, 0]):
         with pytest.raises(EvidenceError, match="value of chosen"):
@@ -122,7 +136,7 @@ def test_an_index_lies_within_its_axis():
 
 def test_a_record_of_another_form_is_measured_again(tmp_path):
     """Answers as one text are characters to whoever takes them for a list."""
-    check = partial(Method("some", 1, facts={"answers": Fact(tuple[str, ...])}).check, {})
+    check = partial(Form("some", facts={"answers": Fact(tuple[str, ...])}).check, {})
     Store(tmp_path).measure(KEY, lambda: ({}, {"answers": "abc"}))
     with pytest.warns(StoreWarning, match="is damaged, so it is measured again: answers='abc'"):
         again = Store(tmp_path).measure(KEY, lambda: ({}, {"answers": ["a"]}), check)
@@ -131,7 +145,7 @@ def test_a_record_of_another_form_is_measured_again(tmp_path):
 
 
 def test_a_result_of_another_form_is_not_kept(tmp_path):
-    check = partial(Method("some", 1).check, {})
+    check = partial(Form("some").check, {})
     with pytest.raises(EvidenceError, match=r"differing facts='more'.*; correct the method"):
         Store(tmp_path).measure(KEY, lambda: ({}, {"more": 1}), check)
     assert not [*tmp_path.glob("*.json")]
@@ -155,6 +169,6 @@ def test_names_of_methods_are_their_own():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_kept_no_op_that_is_not_finite_is_of_another_form(value):
     with pytest.raises(EvidenceError, match="value of effects"):
-        methods.NO_OP.check(
+        Form.of(NoOp).check(
             {}, {"effects": np.full((2, 3), value, np.float32)}, {"runner": "batched"}
         )

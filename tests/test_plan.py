@@ -152,20 +152,6 @@ def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch
     assert not list((pytester.path / ".ivclaims").glob("*"))
 
 
-def test_a_damaged_measurement_is_planned_again_where_others_depend_on_it(planned, judge, pytester):
-    only, options = (
-        ["claims.instruction_vectors.test_localization"],
-        ("--measure-anyway", "-k", "adj_ant"),
-    )
-    judge(*options, only=only)
-    for path in (pytester.path / ".ivclaims").glob("*.json"):
-        if json.loads(path.read_text())["key"]["method"] == "checks":
-            path.write_text("{}")
-    missing = methods(planned(*options, only=only), "missing")
-    assert ("adj_ant", "sweep contrast paper") in missing
-    assert ("adj_ant", "runs") not in missing
-
-
 def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
     only = [
         "claims.instruction_vectors.test_localization",
@@ -173,37 +159,18 @@ def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
     ]
     found = planned("--measure-anyway", "-k", "adj_ant", only=only)
     cells = ["localization rr", "superadditivity logit", "superadditivity rr"]
+    cells = [f"instruction_vectors/{cell}" for cell in cells]
     assert methods(found, "open") == [("adj_ant", f"controls of {cell}") for cell in cells]
 
 
-def test_each_measurement_is_looked_for_once_and_what_is_wanted_is_not_read(
-    planned, judge, monkeypatch
-):
-    only, options = (
-        [
-            "claims.instruction_vectors.test_localization",
-            "claims.instruction_vectors.test_superadditivity",
-        ],
-        ("-k", "adj_ant"),
-    )
-    judge("--measure-anyway", *options, only=only)
-    wanted, read, state, load = [], [], plan.PlanStore.state, Store._load
-
-    def asking(store, want):
-        wanted.append(want.method)
-        return state(store, want)
-
-    def reading(store, digest, *rest, **settings):
-        found = load(store, digest, *rest, **settings)
-        read.append(found.key["method"])
-        return found
-
-    monkeypatch.setattr(plan.PlanStore, "state", asking)
-    monkeypatch.setattr(Store, "_load", reading)
-    found = planned("--measure-anyway", *options, only=only)
-    assert len(wanted) == len(found.planned)
-    # What the keys of others depend on; what a gate looks at is not, where it is passed over.
-    assert sorted(read) == ["checks", "no-op paper", "no-op released"]
+def test_what_is_stored_is_not_read_where_no_gate_looks_at_it(planned, judge, monkeypatch):
+    only = [f"{PACK}.test_localization", f"{PACK}.test_superadditivity"]
+    options = ("--measure-anyway", "-k", "adj_ant")
+    judge(*options, only=only)
+    monkeypatch.setattr(Store, "_load", lambda *_, **__: 1 / 0)
+    found = planned(*options, only=only)
+    assert ("adj_ant", "sweep contrast paper") in methods(found, "stored")
+    assert not methods(found, "missing")
 
 
 def test_a_checkpoint_that_cannot_be_read_is_told_and_the_rest_is_planned(
@@ -226,7 +193,7 @@ def test_a_claim_that_asks_for_what_there_is_not_is_one_line(judge, monkeypatch)
     monkeypatch.delitem(asks.ASKS, "all layers")
     result = judge("--plan")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    line = "*asks='all layers', but should be a gate or one of behaviour, * [[]marker of local*]*"
+    line = "*asks='all layers', but should be a gate or one of behaviour, * [[]marker of *local*]*"
     result.stderr.fnmatch_lines([line])
 
 
@@ -238,7 +205,7 @@ def test_a_claim_whose_asks_lack_a_metric_is_one_line(judge, monkeypatch):
     result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["*asks=for logit, but should be for rr, too [[]marker of local*]*"]
+        ["*asks=for logit, but should be for rr, too [[]marker of *local*]*"]
     )
 
 
@@ -260,7 +227,9 @@ def test_a_claim_without_asks_is_named(judge, monkeypatch, pytester):
     )
     monkeypatch.delitem(marker.kwargs, "asks")
     result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
-    result.stdout.fnmatch_lines(["not planned: localization: its marker has no `asks`"])
+    result.stdout.fnmatch_lines(
+        ["not planned: instruction_vectors/localization: its marker has no `asks`"]
+    )
 
 
 def test_a_plan_is_made_by_one_process(judge):

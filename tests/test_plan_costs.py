@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivfixtures.checkpoints import resolving as checkpoints
-from ivfixtures.measuring import asks, gates
+from ivfixtures.measuring import gates
 from ivfixtures.measuring.plan_text import Plan, Planned, lines, prefixed
+from ivmethods.method import Size
 from ivmethods.patching.fan_out import fan_out
 from ivmethods.patching.sweep import sweep
 from tests.gguf_writing import write_llama
@@ -68,10 +69,8 @@ def test_a_sweeps_cost_is_that_of_the_blocks_it_runs(layers, order, length):
         for handle in handles:
             handle.remove()
     tokens = sum(len(sample.target) for sample in samples)
-    of = SimpleNamespace(
-        layers=layers, parameters=1, tokens=SimpleNamespace(target=tokens), run=lambda n: 2.0 * n
-    )
-    assert asks.Asked.sweep(of, order) == pytest.approx(2.0 * ran / layers)
+    size = Size(parameters=1, layers=layers, heads=1, width=1, vocabulary=1)
+    assert size.sweep(tokens, order) == pytest.approx(2.0 * ran / layers)
 
 
 def test_parameters_are_counted_from_headers(checkpoint, tmp_path):

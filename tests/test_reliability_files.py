@@ -11,7 +11,6 @@ import shutil
 import signal
 import struct
 import time
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import ivfixtures.measuring.bench  # noqa: F401 - lest runs in this process impo
 from ivevidence import EvidenceError, canonical_json, digest_json
 from ivevidence.compare.expectations import read_expectations
 from ivevidence.store.measurements import ARRAYS_LIMIT, RECORD_LIMIT
-from ivfixtures.measuring import methods
+from ivmethods.model.methods import Runs
 from tests.reliability import (
     MEASURED,
     ONE,
@@ -298,7 +297,7 @@ def test_links_in_the_place_of_results_are_replaced(judge, pytester, before):
 
 def test_measurements_of_another_version_are_not_taken(judge, pytester, before, monkeypatch):
     """And only those of the method that has another version."""
-    monkeypatch.setattr(methods, "RUNS", replace(methods.RUNS, version=0))
+    monkeypatch.setattr(Runs, "version", 0)
     judge(*MEASURED, only=ONE)
     after = evidence(pytester)
     assert after.run["measured"] == len({cell.task for cell in after.cells})

@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks.worlds.linear_separability import CONTROLS, lead
 from claims.instruction_vectors import test_linear_separability as separability
-from ivfixtures.measuring.probing import FOLDS, Probes, Rephrasings, rephrasings
+from ivfixtures.measuring.probing import Probes, Rephrasings, rephrasings
 from ivmethods.probes.held_out import OneAgainstRest, Probe, grouped_folds, one_against_rest, probe
+from ivmethods.probes.methods import FOLDS
 
 RUNS = 200
 LEVEL = 0.05

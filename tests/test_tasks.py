@@ -18,9 +18,9 @@ from ivfixtures.data.tasks import (
     TaskError,
     load_tasks,
     neutral_sentences,
-    normalize_answer,
     passed_over,
 )
+from ivmethods.prompts.answers import normalize_answer
 
 AUTHORS = Path(__file__).parents[2] / "shared/paper/tasks"
 HEADER = "query,adj_comp,adj_ant\n"

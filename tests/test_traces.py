@@ -17,6 +17,7 @@ from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring import traces
 from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
 from ivmethods.model.layouts import weights_of
+from ivmethods.paths import methods
 from ivmethods.paths.graph import path_graph
 from ivmethods.paths.linear_maps import completeness, linear_forms
 from ivmethods.paths.tracing import trace_paths
@@ -130,7 +131,7 @@ def test_released_semantics_has_answers_and_epsilon_of_its_own(make):
 
 
 def test_an_incomplete_linear_form_is_refused(make, monkeypatch):
-    monkeypatch.setitem(traces.LARGEST_INCOMPLETENESS, "float32", 0.0)
+    monkeypatch.setitem(methods.LARGEST_INCOMPLETENESS, "float32", 0.0)
     with pytest.raises(CheckpointRefusedError, match=r"^completeness=.*but should be at most 0"):
         traces.traced(make(), 1)
 
@@ -138,13 +139,13 @@ def test_an_incomplete_linear_form_is_refused(make, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_linear_form_of_16_bits_is_as_complete_as_their_rounding_allows(make, dtype):
     error = traces.attributed(make(dtype=dtype)).completeness
-    assert error > traces.LARGEST_INCOMPLETENESS["float32"] / 10, "the dtype is that of the model"
-    assert error < traces.LARGEST_INCOMPLETENESS[dtype] / 4
+    assert error > methods.LARGEST_INCOMPLETENESS["float32"] / 10, "the dtype is that of the model"
+    assert error < methods.LARGEST_INCOMPLETENESS[dtype] / 4
     # Maps frozen at another prompt are told from rounding all the same.
     model, samples = make(dtype=dtype).model, make(dtype=dtype).samples()
     prompts = [samples[0].instructed, samples[1].instructed]
     one, other = linear_forms(model, prompts, weights=weights_of(model))
-    assert completeness(replace(one, gate=other.gate)) > traces.LARGEST_INCOMPLETENESS[dtype]
+    assert completeness(replace(one, gate=other.gate)) > methods.LARGEST_INCOMPLETENESS[dtype]
 
 
 def test_a_missing_contrast_has_no_hits(make):

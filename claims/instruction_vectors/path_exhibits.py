@@ -7,11 +7,12 @@ import numpy as np
 from claims.instruction_vectors.path_views import PathCounts, path_counts, prompt_columns
 from ivevidence import Figure, Table
 from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.traces import ANSWERS, attributed, released_applies
+from ivfixtures.measuring.traces import attributed, released_applies
 from ivfixtures.suite.exhibits import mean_of_known
 from ivmethods.model.handles import network
 from ivmethods.model.ranks import HIGH_RANK
 from ivmethods.paths.graph import Semantics
+from ivmethods.paths.methods import ANSWERS
 from ivmethods.prompts.protocols import token_texts
 
 DRAWN = "Tokens with more paths than --max-paths: 2,000 of them drawn uniformly, so an estimate."

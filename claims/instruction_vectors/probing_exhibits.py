@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivevidence import Figure, Table
-from ivfixtures.measuring.probing import RANDOM_LABELINGS, Probes
+from ivfixtures.measuring.probing import Probes
 from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, mean_recall, one_against_rest
+from ivmethods.probes.methods import RANDOM_LABELINGS
 from ivmethods.probes.separability import separable_by_chance
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from ivfixtures.measuring import gates, probing
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.rules import criterion, judge
 from ivmethods.probes.held_out import OneAgainstRest, accuracy, lead
+from ivmethods.probes.methods import FOLDS
 from ivmethods.statistics.univariate import ALPHA
 
 SMALLEST_ACCURACY = 0.98
@@ -32,7 +33,7 @@ CLAIM = PAPER.claim(
     "those of all other tasks, on instructions that it was not fitted on: half the share of the "
     "task's own that are recognized and half the share of the others that are kept apart (chance: "
     "0.5). The probe is one multinomial logistic regression for all tasks, at the layer that does "
-    f"best on other folds ({probing.FOLDS} folds, no instruction in two of them). Metric lead: its "
+    f"best on other folds ({FOLDS} folds, no instruction in two of them). Metric lead: its "
     "accuracy minus that of the same regression on the bag of words, on the layer-0 input, with "
     "shuffled labels, and on a copy of the checkpoint with random weights: high accuracy that "
     "these reach, too, is that of the wording.",

@@ -32,7 +32,7 @@ RIVALS = (("base", "sft"), ("base", "dpo"))
 OF_SWEEPS = (
     gates.order(2),
     gates.competence,
-    "headroom",
+    "runs",
     gates.headroom(SMALLEST_HEADROOM),
     "sweeps",
 )

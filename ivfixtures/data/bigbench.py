@@ -20,7 +20,8 @@ from ivfixtures.data.taskfiles import (
     read_text,
 )
 from ivfixtures.data.tasks import MIN_ITEMS, rephrasings
-from ivfixtures.data.tasktypes import Item, Task, Valid, normalize_answer
+from ivfixtures.data.tasktypes import Item, Task, Valid
+from ivmethods.prompts.answers import normalize_answer
 
 HUB = "hub"  # in place of a folder: the hub data set
 PROMPT = "{query} Answer:"

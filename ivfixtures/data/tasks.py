@@ -19,7 +19,8 @@ from ivfixtures.data.taskfiles import (
     read_text,
     read_words,
 )
-from ivfixtures.data.tasktypes import Item, Task, Valid, normalize_answer
+from ivfixtures.data.tasktypes import Item, Task, Valid
+from ivmethods.prompts.answers import normalize_answer
 
 __all__ = [
     "Item",
@@ -29,7 +30,6 @@ __all__ = [
     "load_tasks",
     "made_tasks",
     "neutral_sentences",
-    "normalize_answer",
     "passed_over",
     "rephrasings",
 ]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u300c\u300d\u300e\u300f"
-_FULL_STOPS = "\u3002\uff01\uff1f"  # of Chinese and Japanese, which no space follows
-_EDGES = re.compile(rf"^[\s{_QUOTES}]+|[\s{_QUOTES}.,;:!?{_FULL_STOPS}\uff0c\u3001]+$")
-_SENTENCE_END = re.compile(rf"(?<=\S)(?:[.!?](?=\s|$)|[{_FULL_STOPS}])")
+from ivmethods.prompts.answers import FULL_STOPS, normalize_answer
+
+_SENTENCE_END = re.compile(rf"(?<=\S)(?:[.!?](?=\s|$)|[{FULL_STOPS}])")
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,6 @@ class Task:
                 f"n={n}, but should be at least 1 [sample of {self.name}]; ask for more"
             )
         return tuple(sorted(self.items, key=lambda item: _rank(seed, item.query))[:n])
-
-
-def normalize_answer(answer: str) -> str:
-    """Return an answer as it is compared.
-
-    Lower case, composed characters (NFC), single spaces, no quotes around it, no final punctuation.
-    """
-    text = unicodedata.normalize("NFC", answer.lower())
-    return " ".join(_EDGES.sub("", text).split())
 
 
 def _rank(seed: int, query: str) -> tuple[str, str]:

@@ -10,9 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.checkpoints.resolving import Checkpoint
-from ivfixtures.data.tasks import Task, normalize_answer
+from ivfixtures.data.tasks import Task
 from ivfixtures.errors import cut
 from ivfixtures.plain_files import problem
+from ivmethods.prompts.answers import normalize_answer
 
 # A line break and a quote before an answer, a quote and a full stop after it, and a token that
 # shows that it ended there: without it, `small dog` would be cut to `small`, which is right.

@@ -12,12 +12,15 @@ import numpy as np
 from jaxtyping import Bool
 
 from ivevidence import Measurement, Store
-from ivfixtures.measuring import methods
 from ivfixtures.measuring.endpoint import Endpoint, without_key
+from ivfixtures.measuring.forms import Form
+from ivmethods.method import Fact
 
 if TYPE_CHECKING:
     from ivfixtures.measuring.bench import Bench
 
+FORM = Form("judge", facts={"reply": Fact(str), "valid": Fact(bool)})
+VERSION = 1
 LONGEST_KEPT = 200  # characters of a reply
 
 _THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)  # linear, also where none ends
@@ -62,7 +65,7 @@ def judged_answers(bench: Bench) -> Judged | None:
         return None
     answers, judgements = given(bench), {}
     for number, answer in enumerate(dict.fromkeys(answers), start=1):
-        bench.progress(f"{bench.checkpoint.name} {task.name}: judging answer {number}")
+        bench.progress(f"judging answer {number}")
         prompt = judge_prompt(task.response_type, task.instruction, answer)
         judgements[answer] = judged(endpoint, bench.store, prompt)
         bench.note(f"judgement of {answer!r}", judgements[answer].measurement)
@@ -89,8 +92,8 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
     Raises: JudgeError, if there is no clear decision; nothing is stored then.
     """
     key = {
-        "method": methods.JUDGE.name,
-        "method_version": methods.JUDGE.version,
+        "method": FORM.name,
+        "method_version": VERSION,
         "host": endpoint.host,
         "path": endpoint.path,
         "model": endpoint.model,
@@ -106,7 +109,7 @@ def judged(endpoint: Endpoint, store: Store, prompt: str) -> Judgement:
             raise endpoint.error(f"reply on {answer}", repr(reply), "yes or no", remedy)
         return {}, {"reply": _kept(reply), "valid": decision}
 
-    found = store.measure(key, compute, partial(methods.JUDGE.check, {}))
+    found = store.measure(key, compute, partial(FORM.check, {}))
     return Judgement(found.info["valid"], _kept(found.info["reply"]), found)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache, cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from nnsight import TransformersModel
 from transformers import PreTrainedTokenizerBase
@@ -25,6 +25,7 @@ from ivfixtures.data.tasks import Item, Task, neutral_sentences
 from ivfixtures.measuring import generation
 from ivfixtures.suite.options import Options
 from ivmethods.errors import PromptError
+from ivmethods.method import Data, SourceName
 from ivmethods.model.handles import network, skeleton_handle, wrap
 from ivmethods.model.memory import free_bytes
 from ivmethods.prompts.chat import Chat, chat_of, template_of
@@ -46,10 +47,8 @@ _REMOTE = (
     "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
 )
 
-SourceName = Literal["instruction", "contrast", "neutral"]
 
-
-class Material:
+class Material(Data):
     """One checkpoint and task: its items in seeded order, tokenized for the checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, task: Task, options: Options) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ivevidence import Measurement
-from ivfixtures.measuring.methods import ORIGIN
+from ivfixtures.measuring.forms import ORIGIN
 from ivfixtures.suite.provenance import LIBRARIES, environment
 from ivmethods.model.handles import network
 

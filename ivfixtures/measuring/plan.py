@@ -3,77 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, product
 from typing import Any
 
 import pytest
 
-from ivevidence import Claim, Measurement, Store, digest_json
+from ivevidence import Claim, Measurement, digest_json
 from ivevidence.figures.svg import visible_text
 from ivevidence.store.measurements import Check, Computed
 from ivevidence.store.places import Place
 from ivfixtures.checkpoints.resolving import Checkpoint
 from ivfixtures.data.tasks import Task
-from ivfixtures.measuring.asks import ASKS, Asked, Tokens, Want
+from ivfixtures.errors import NotMeasuredError
+from ivfixtures.measuring.asks import ASKS, Want, whole
 from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
-from ivfixtures.measuring.executing import stored
+from ivfixtures.measuring.executing import ReadOnlyStore, stored
 from ivfixtures.measuring.executors.waves import subject_of
 from ivfixtures.measuring.gates import Gate
 from ivfixtures.measuring.plan_text import Plan, Planned, State, lines
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.run import Run
 from ivfixtures.suite.subjects import Subject
+from ivmethods.method import Method
 
-Identity = tuple[str, ...]  # digests of the checkpoint's files, task, method
+Identity = tuple[str, ...]  # the digest of a key; where it is open, checkpoint, task and name
 
 
 class AsksError(ValueError):
     """A claim's marker asks for what there is not, in one line."""
 
 
-class _Found(Exception):  # noqa: N818 - no error: it brings the answer out of a bench
-    """The key of a measurement is known, and so is whether the store has it."""
+class PlanStore(ReadOnlyStore):
+    """A store that says what is there. stored: digests of that."""
 
-    def __init__(self, method: str, is_stored: bool) -> None:
-        super().__init__(method)
-        self.method, self.is_stored = method, is_stored
-
-
-class PlanStore(Store):
-    """A store that measures nothing: it says of what is wanted whether it is there.
-
-    What the wanted measurement's key depends on is read. stored: digests of what is there.
-    """
+    counts = False
 
     def __init__(self, place: Place, stored: frozenset[str]) -> None:
         super().__init__(place)
-        self.wanted, self._stored = "", stored
+        self.stored = stored
 
     def measure(
         self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
     ) -> Measurement:
-        """Return a measurement that is stored and not the one that is wanted.
+        """Return a measurement that is stored.
 
-        Raises: _Found.
+        Raises: NotMeasuredError.
         """
-        digest, method = digest_json(key), str(key["method"])
-        is_stored = digest in self._stored
-        if is_stored and method != self.wanted and (found := self.find(digest, check)):
-            return found
-        raise _Found(method, is_stored)
-
-    def state(self, want: Want) -> State:
-        """Whether a measurement is stored. It is not where it takes one that is not."""
-        if want.find is None:
-            return "open"
-        self.wanted = want.method
-        try:
-            want.find()
-        except _Found as found:
-            return "stored" if found.is_stored and found.method == want.method else "missing"
-        finally:
-            self.wanted = ""
-        return "stored"  # the bench had it at hand
+        if (digest := digest_json(key)) not in self.stored:
+            raise NotMeasuredError(f"{digest[:12]} is not stored")
+        return super().measure(key, compute, check)
 
 
 class Planner:
@@ -85,8 +64,9 @@ class Planner:
     def __init__(self, run: Run) -> None:
         self.run, self.plan = run, Plan()
         self.store = PlanStore(run.store.place, stored(run.store))
-        self._asked: dict[tuple[str, str], Asked] = {}
-        self._counted: dict[tuple[str, ...], Tokens] = {}
+        self._benches: dict[tuple[str, str], Bench] = {}
+        # Of a bench, which is equal to itself alone.
+        self._digests: dict[tuple[Bench, Method], str] = {}
 
     def add(self, item: pytest.Item) -> None:
         """Add what a cell needs.
@@ -99,36 +79,54 @@ class Planner:
         for checkpoint in subject.checkpoints:
             self.plan.cells[checkpoint.name] = self.plan.cells.get(checkpoint.name, 0) + 1
         try:
-            for at, want in self.wants(item, subject):
+            for at, want, label in self.wants(item, subject):
                 if at not in self.plan.planned:
-                    *_, task, method = at
-                    name, state = want.of.bench.checkpoint.name, self.store.state(want)
-                    self.plan.planned[at] = Planned(name, task, method, state, want.flop)
+                    self.plan.planned[at] = self._planned(at, want, label)
         except AsksError:
             raise
         except (ValueError, CheckpointRefusedError) as error:
             self.plan.problems[subject.name] = str(error)
 
-    def wants(self, item: pytest.Item, subject: Subject) -> Iterator[tuple[Identity, Want]]:
-        """What a cell needs, up to a gate that is closed.
+    def wants(self, item: pytest.Item, subject: Subject) -> Iterator[tuple[Identity, Want, str]]:
+        """What a cell needs, up to a gate that is closed: what it is known by, and its name.
 
         Raises: AsksError; ValueError, CheckpointRefusedError, as the benches do.
         """
         claim, asks = self._claim(item, subject)
         labels = {checkpoint.label for checkpoint in subject.checkpoints}
-        for other in [key for key in self._asked if key[0] not in labels]:
-            del self._asked[other]
-        of = [self._of(c, task) for c, task in product(subject.checkpoints, subject.tasks)]
-        cell = Cell(claim, subject, [one.bench for one in of], (), self.run.hearing)
+        for other in [key for key in self._benches if key[0] not in labels]:
+            del self._benches[other]
+            self._digests.clear()
+        benches = [self._bench(c, task) for c, task in product(subject.checkpoints, subject.tasks)]
+        cell = Cell(claim, subject, benches, (), self.run.hearing)
         for ask in asks:
             if not isinstance(ask, str):
                 if self._is_closed(ask, cell):
                     return
                 continue
-            for want in chain.from_iterable(map(ASKS[ask], of)):
-                task = "" if want.of_checkpoint else want.of.bench.task.name
-                which = "" if want.find else f" of {claim.name} {subject.metric}"
-                yield (*want.of.identity, task, want.method + which), want
+            for bench in benches:
+                sibling = partial(self._bench, bench.checkpoint)
+                for want in chain.from_iterable(map(whole, ASKS[ask](bench, sibling))):
+                    which = f" of {claim.name} {subject.metric}" if want.is_open else ""
+                    label = want.method.role + which
+                    yield self._identity(want, label), want, label
+
+    def _identity(self, want: Want, label: str) -> Identity:
+        bench, method = want.bench, want.method
+        if want.is_open:
+            return (*bench.digests.values(), bench.task.name, label)
+        at = (bench, method)
+        if at not in self._digests:
+            self._digests[at] = digest_json(bench.key(method))
+        return (self._digests[at],)
+
+    def _planned(self, at: Identity, want: Want, label: str) -> Planned:
+        bench, method = want.bench, want.method
+        is_stored = at[0] in self.store.stored
+        state: State = "open" if want.is_open else "stored" if is_stored else "missing"
+        task = bench.task.name if method.of_task else ""
+        flop = method.flop(method.inputs(bench), bench.size())
+        return Planned(bench.checkpoint.name, task, label, state, flop)
 
     def _claim(self, item: pytest.Item, subject: Subject) -> tuple[Claim, Sequence[str | Gate]]:
         marker = next(item.iter_markers("claim"))
@@ -145,20 +143,20 @@ class Planner:
                 raise AsksError(f"asks={ask!r}, but should be {expected} [marker of {claim.name}]")
         return claim, found
 
-    def _of(self, checkpoint: Checkpoint, task: Task) -> Asked:
+    def _bench(self, checkpoint: Checkpoint, task: Task) -> Bench:
         at = (checkpoint.label, task.name)
-        if at not in self._asked:
+        if at not in self._benches:
             self.run.show(f"planning {checkpoint.name} {task.name}")
             options = self.run.options.of(checkpoint)
             bench = Bench(checkpoint, task, options, self.store, self.run.show)
-            self._asked[at] = Asked(bench, lambda other: self._of(checkpoint, other), self._counted)
-            self.plan.parameters[checkpoint.name] = self._asked[at].parameters
-        return self._asked[at]
+            self.plan.parameters[checkpoint.name] = bench.size().parameters
+            self._benches[at] = bench
+        return self._benches[at]
 
     def _is_closed(self, gate: Gate, cell: Cell) -> bool:
         try:
             return not gate(cell)
-        except _Found:
+        except NotMeasuredError:
             return False  # not measured yet
 
 

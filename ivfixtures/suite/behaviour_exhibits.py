@@ -9,7 +9,6 @@ import numpy as np
 from claims.instruction_vectors.stage_exhibits import series
 from ivevidence import Figure, Table
 from ivevidence.records.cells import Entry
-from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.judge import Judged, Judgement, given
 from ivfixtures.suite.cells import Cell
 from ivmethods.statistics.univariate import clopper_pearson
@@ -124,6 +123,5 @@ def _cell_of(cell: Cell, name: str) -> Cell:
     bench = cell.bench
     if name == bench.task.name:
         return cell
-    task = bench.options.tasks[name]
-    other = Bench(bench.checkpoint, task, bench.options, bench.store, bench.progress)
+    other = bench.of_task(bench.options.tasks[name])
     return cell.on(other)

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 
 from ivevidence import CellRecord, Claim, Decision, Figure, Measurement, Table
 from ivevidence.records.cells import cell_id, cell_name
-from ivfixtures.data.tasks import normalize_answer
 from ivfixtures.measuring import origins
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.judge import Judged, judged_answers
@@ -24,6 +23,7 @@ from ivmethods.model.layouts import layout_of
 from ivmethods.model.metrics import METRICS
 from ivmethods.patching.discovery import picking_part
 from ivmethods.patching.sweep import LayerTuple, Sweep
+from ivmethods.prompts.answers import normalize_answer
 from ivmethods.statistics.univariate import Interval, clopper_pearson
 
 _ANYWAY = "; --measure-anyway measures all the same"
@@ -71,8 +71,7 @@ class Cell:
         What is measured there is part of the cell's evidence.
         """
         own = self.bench
-        task = contrast_of(own.checkpoint, own.task, own.options.tasks)
-        return Bench(own.checkpoint, task, own.options, own.store, own.progress)
+        return own.of_task(contrast_of(own.checkpoint, own.task, own.options.tasks))
 
     @property
     def seed(self) -> int:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Integer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from ivmethods.prompts.answers import normalize_answer
 from ivmethods.statistics.univariate import ALPHA, Interval, clopper_pearson
 
 MAX_ITERATIONS = 10_000
@@ -159,6 +160,18 @@ def word_counts(texts: Sequence[str]) -> Float[np.ndarray, "sample word"]:
 def bags_of_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
     """The words of each text in lower case and in order of the alphabet, punctuation left out."""
     return [tuple(sorted(re.findall(r"\w+", text.lower()))) for text in texts]
+
+
+def instruction_groups(texts: Sequence[str]) -> Integer[np.ndarray, " sample"]:
+    """Equal for the same instruction, whatever its case, spaces, punctuation or order of words.
+
+    With its words in another task's training folds, an instruction would be told wrong by them.
+    """
+    bags = bags_of_words(texts)
+    first: dict[tuple[str, ...], str] = {}
+    for text, bag in sorted(zip(map(normalize_answer, texts), bags, strict=True)):
+        first.setdefault(bag, text)
+    return np.unique([first[bag] for bag in bags], return_inverse=True)[1]
 
 
 def mean_recall(

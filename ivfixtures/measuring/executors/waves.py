@@ -13,9 +13,9 @@ from ivevidence.store.places import Folder
 from ivfixtures.checkpoints import registry
 from ivfixtures.checkpoints.resolving import CheckpointError, digests
 from ivfixtures.measuring.executors.jobs import Job, JobFolder
-from ivfixtures.measuring.methods import METHODS
 from ivfixtures.suite.provenance import LIBRARIES, environment
 from ivfixtures.suite.subjects import Subject
+from ivmethods.methods import METHODS
 
 if TYPE_CHECKING:
     from ivfixtures.checkpoints.resolving import Checkpoint

@@ -1,0 +1,17 @@
+"""All methods, by name."""
+
+from collections.abc import Mapping
+
+from ivmethods.method import Method
+from ivmethods.model.methods import Behaviour, Runs
+from ivmethods.patching.methods import AllLayers, Controls, LayerSweep, NoOp, PatchingChecks
+from ivmethods.paths.methods import Attribution, Paths
+from ivmethods.probes.methods import InstructionResiduals, LayerProbe, Probes
+
+METHODS: Mapping[str, type[Method]] = {
+    method.name: method
+    for method in (
+        *(PatchingChecks, Behaviour, Runs, LayerSweep, NoOp, AllLayers, Controls),
+        *(Attribution, Paths, InstructionResiduals, Probes, LayerProbe),
+    )
+}

@@ -1,0 +1,328 @@
+"""Methods of patching: the layer sweep, its checks and its controls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ivmethods.method import (
+    EFFECTS,
+    SCORES,
+    Array,
+    Computed,
+    Data,
+    Fact,
+    Inputs,
+    Measured,
+    Method,
+    Result,
+    Running,
+    Size,
+    SourceName,
+    by_metric,
+    tokens_of,
+)
+from ivmethods.model.recording import record
+from ivmethods.patching.checks import (
+    RUNNERS,
+    Checks,
+    RunnerName,
+    check,
+    checked_samples,
+    no_op,
+)
+from ivmethods.patching.controls import effects_of, norm_matched_random
+from ivmethods.patching.sweep import LayerTuple, Sweep, layer_tuples, sweep
+from ivmethods.prompts.protocols import Protocol, Source
+
+RANDOM_DRAWS = 20
+RELEASED_ORDER = 2
+_RUNNER = Fact(RunnerName)
+# Prompts that run beside two sweeps of pairs: patched by hooks, and padded.
+_CHECKED_RUNS = 12
+
+
+@dataclass(frozen=True)
+class PatchingChecks(Method):
+    """Whether a checkpoint can be patched at all, and the fastest runner that does it right.
+
+    tolerance: of logits, by the dtype; None where what a remote model is served in is known there.
+    """
+
+    tolerance: float | None
+
+    name: ClassVar = "checks"
+    facts: ClassVar = {"checks": Fact(Checks)}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The tolerance, where it is known."""
+        return {} if self.tolerance is None else {"tolerance": self.tolerance}
+
+    def inputs(self, data: Data) -> Inputs:
+        """A few samples of different lengths."""
+        return (checked_samples(data.samples()),)
+
+    def compute(self, inputs: Inputs, running: Running) -> Computed:
+        """The differences that were seen, and the runner."""
+        (few,) = inputs
+        return {}, {"checks": vars(check(running.model, few, memory_budget=running.memory_budget))}
+
+    def refusal(self, result: Result, of: Measured) -> str | None:
+        """Patching itself changes the model, or batches do."""
+        checks = Checks(**result.info["checks"])
+        if checks.passed:
+            return None
+        return (
+            f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
+            f"({checks.oracle}), {checks.padding:.2g} (padding), but should be 0 (no-op) and "
+            f"at most {checks.tolerance:g} [{of.checkpoint}]; its activations cannot be "
+            "patched faithfully "
+            + ("there" if of.remote else "here: try --dtype float32 or --device cpu")
+        )
+
+    def flop(self, inputs: Inputs, size: Size) -> float:
+        """Two sweeps of pairs, and some runs beside."""
+        tokens = tokens_of(inputs[0], "target")
+        return 2 * size.sweep(tokens, min(2, size.layers)) + size.run(_CHECKED_RUNS * tokens)
+
+
+@dataclass(frozen=True)
+class NoOp(Method):
+    """Change of the answer's logit when the target's own residuals are written.
+
+    Every layer alone, on every sample: [sample, layer].
+    """
+
+    protocol: Protocol
+    checks: PatchingChecks
+
+    name: ClassVar = "no-op"
+    forms: ClassVar = {"effects": Array("float32", "sample layer")}
+    facts: ClassVar = {"runner": _RUNNER}
+
+    @property
+    def label(self) -> str:
+        """The protocol."""
+        return self.protocol
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The protocol."""
+        return {"protocol": self.protocol}
+
+    def before(self) -> tuple[Method, ...]:
+        """The checks."""
+        return (self.checks,)
+
+    def inputs(self, data: Data) -> Inputs:
+        """The samples of the protocol."""
+        return (data.samples(self.protocol),)
+
+    def compute(self, inputs: Inputs, running: Running) -> Computed:
+        """The changes, by the runner of the checks."""
+        runner = _runner(self.checks, running)
+        budget = running.memory_budget
+        effects = no_op(running.model, inputs[0], runner=RUNNERS[runner], memory_budget=budget)
+        return {"effects": effects.numpy()}, {"runner": runner}
+
+    def refusal(self, result: Result, of: Measured) -> str | None:
+        """There is a change."""
+        largest = float(np.abs(result.arrays["effects"]).max())
+        if largest == 0:
+            return None
+        return (
+            f"no-op effect={largest:.2g}, but should be 0 [{of.checkpoint}, {of.task}]; patching "
+            "itself changes this model"
+        )
+
+    def flop(self, inputs: Inputs, size: Size) -> float:
+        """Two sweeps of single layers."""
+        return 2 * size.sweep(tokens_of(inputs[0], "target"), 1)
+
+
+def _are_of_a_sweep(tuples: Sequence[Sequence[int]]) -> bool:
+    order = max(map(len, tuples), default=0)
+    layers = 1 + max((layer for t in tuples for layer in t), default=0)
+    return [*map(tuple, tuples)] == [*layer_tuples(layers, order)]
+
+
+@dataclass(frozen=True)
+class LayerSweep(Method):
+    """Effects of every tuple of at most `order` layers: [metric, sample, tuple].
+
+    Those of several source texts are averaged over them. The no-op control runs with the sweeps of
+    every protocol. Source: section 5.1.
+    """
+
+    source: SourceName
+    protocol: Protocol
+    order: int
+    checks: PatchingChecks
+
+    name: ClassVar = "sweep"
+    forms: ClassVar = {
+        "effects": by_metric("sample tuple", EFFECTS),
+        "target": by_metric("sample", SCORES),
+        "degenerate": Array("bool", "tuple"),
+    }
+    facts: ClassVar = {
+        "tuples": Fact(tuple[tuple[int, ...], ...], "tuple", _are_of_a_sweep),
+        "runner": _RUNNER,
+    }
+
+    @property
+    def label(self) -> str:
+        """Source and protocol."""
+        return f"{self.source} {self.protocol}"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Protocol and order; the source's tokens are among the inputs."""
+        return {"protocol": self.protocol, "order": self.order}
+
+    def before(self) -> tuple[Method, ...]:
+        """The checks, and the no-op control."""
+        return (self.checks, NoOp(self.protocol, self.checks))
+
+    def inputs(self, data: Data) -> Inputs:
+        """The samples of the protocol, and the source texts."""
+        return (data.samples(self.protocol), data.source(self.source, self.protocol))
+
+    def compute(self, inputs: Inputs, running: Running) -> Computed:
+        """A sweep for each source text, by the runner of the checks."""
+        samples, texts = inputs
+        runner = _runner(self.checks, running)
+
+        def swept(number: int, text: Source) -> Sweep:
+            vector = _residual(running, text)
+            label = f"sweep from {self.source} {number}, protocol {self.protocol}"
+            return sweep(
+                running.model,
+                samples,
+                vector.expand(len(samples), *vector.shape),
+                order=self.order,
+                memory_budget=running.memory_budget,
+                runner=RUNNERS[runner],
+                progress=lambda done: running.progress(f"{label}, {done}/{len(samples)} samples"),
+            )
+
+        results = [swept(number, text) for number, text in enumerate(texts, start=1)]
+        arrays = {
+            "effects": torch.stack([result.effects for result in results]).mean(dim=0).numpy(),
+            "target": results[0].target.numpy(),
+            "degenerate": results[0].degenerate.numpy(),
+        }
+        return arrays, {"tuples": [list(t) for t in results[0].tuples], "runner": runner}
+
+    def flop(self, inputs: Inputs, size: Size) -> float:
+        """A sweep for each source text, and its own run."""
+        samples, texts = inputs
+        sweeps = len(texts) * size.sweep(tokens_of(samples, "target"), self.order)
+        return sweeps + size.run(tokens_of(texts, "ids"))
+
+
+@dataclass(frozen=True)
+class AllLayers(Method):
+    """Effects of patching every layer with the own instruction: [metric, sample]."""
+
+    name: ClassVar = "all layers"
+    forms: ClassVar = {"effects": by_metric("sample", EFFECTS)}
+
+    def inputs(self, data: Data) -> Inputs:
+        """The samples and the instruction."""
+        return (data.samples(), data.source())
+
+    def compute(self, inputs: Inputs, running: Running) -> Computed:
+        """One run with all layers, and one without."""
+        samples, (instruction,) = inputs
+        own = _residual(running, instruction)
+        effects = _effects(running, samples, own[None], tuple(range(len(own))))
+        return {"effects": effects[:, :, 0]}, {}
+
+    def flop(self, inputs: Inputs, size: Size) -> float:
+        """Each prompt once, and the instruction."""
+        samples, texts = inputs
+        return size.run(tokens_of(samples, "target") + tokens_of(texts, "ids"))
+
+
+@dataclass(frozen=True)
+class Controls(Method):
+    """Effects of other vectors at the same site and tuple: [metric, sample, draw] each.
+
+    `random`: norm-matched random vectors. `positions`: the residuals of every other position of
+    the instruction, in order. `neutral`: T_last residuals of neutral sentences.
+    layers: the tuple; none where it is not known yet, as for a plan.
+    """
+
+    layers: LayerTuple
+    draws: int
+    seed: int
+
+    name: ClassVar = "controls"
+    forms: ClassVar = {
+        "random": by_metric("sample draw", EFFECTS),
+        "neutral": by_metric("sample neutral", EFFECTS),
+        "positions": replace(by_metric("sample pos", EFFECTS), optional=True),
+    }
+
+    @property
+    def label(self) -> str:
+        """The layers."""
+        return str(self.layers) if self.layers else ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All fields."""
+        return {"layers": list(self.layers), "draws": self.draws, "seed": self.seed}
+
+    def sizes(self, inputs: Inputs) -> dict[str, int]:
+        """The numbers of vectors."""
+        return {"draw": self.draws, "neutral": len(inputs[2])}
+
+    def inputs(self, data: Data) -> Inputs:
+        """The samples, the instruction, and neutral sentences."""
+        return (data.samples(), data.source(), data.source("neutral"))
+
+    def compute(self, inputs: Inputs, running: Running) -> Computed:
+        """One run for every vector and sample, and one without."""
+        samples, (instruction,), neutral = inputs
+        own = _residual(running, instruction)
+        every = range(instruction.start, len(instruction.ids))
+        others = [p for p in every if p != instruction.position]
+        written = {
+            "random": norm_matched_random(own, draws=self.draws, seed=self.seed),
+            "neutral": torch.stack([_residual(running, source) for source in neutral]),
+        }
+        if others:
+            written["positions"] = record(running.model, instruction.ids, positions=others)
+        return {
+            name: _effects(running, samples, vectors, self.layers)
+            for name, vectors in written.items()
+        }, {}
+
+    def flop(self, inputs: Inputs, size: Size) -> float:
+        """Each prompt once a vector."""
+        samples, (instruction,), neutral = inputs
+        rows = self.draws + len(neutral) + len(instruction.ids) - 1
+        return size.run(rows * tokens_of(samples, "target"))
+
+
+def _runner(checks: PatchingChecks, running: Running) -> RunnerName:
+    name: RunnerName = running.ask(checks).info["checks"]["runner"]
+    return name
+
+
+def _residual(running: Running, source: Source) -> Tensor:
+    return record(running.model, source.ids, positions=[source.position])[0]
+
+
+def _effects(
+    running: Running, samples: Sequence[Any], vectors: Tensor, layers: LayerTuple
+) -> np.ndarray:
+    budget = running.memory_budget
+    found = effects_of(running.model, list(samples), vectors, layers, memory_budget=budget)
+    return found.numpy()
