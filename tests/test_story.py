@@ -64,9 +64,8 @@ def verdicts(folder, stages):
 def test_the_new_checkpoint_fails_with_the_right_cells(stages, verdicts):
     base, sft = verdicts["base"], verdicts["sft"]
     changed = {question for question in base if base[question] != sft[question]}
-    assert (
-        "instruction_vectors/behaviour[adj_comp-ia]" in changed
-    )  # the base model does not follow it, sft does
+    # The base model does not follow it, sft does.
+    assert "instruction_vectors/behaviour[adj_comp-ia]" in changed
     assert changed != base.keys()
     result = stages["sft"]
     assert result.returncode == 1
@@ -74,9 +73,9 @@ def test_the_new_checkpoint_fails_with_the_right_cells(stages, verdicts):
     told = [line for line in lines if line.startswith("  changed: ")]
     # Whether the instruction is followed is behaviour's question: the other claim follows it.
     gated = {
-        f"localization{question.removeprefix('behaviour').replace('-ia', '-rr')}"
+        question.replace("/behaviour[", "/localization[").replace("-ia", "-rr")
         for question in changed
-        if question.startswith("behaviour")
+        if question.startswith("instruction_vectors/behaviour[")
     }
     own = changed - gated
     assert len(told) == len(own)
