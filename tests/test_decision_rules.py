@@ -24,7 +24,7 @@ from ivmethods.patching.sweep import layer_tuples
 RUNS = 500
 LEVEL = 0.05
 ON_THRESHOLD = 0.07
-QUICK_RUNS = 40
+QUICK_RUNS = 20
 QUICK_SIZES = {"linear_separability": 200, "head_sharing": 100}  # others: 50
 POWER = 0.9  # at 200 samples, where a world is one of power
 

@@ -2,17 +2,24 @@
 
 import re
 import shlex
+import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from benchmarks import results
-from ivevidence import read_evidence, write_evidence
+from ivevidence import Store, read_evidence, write_evidence
 from ivevidence.compare.command_line import main
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.tasks import load_tasks
+from ivfixtures.measuring.bench import Bench
 from ivfixtures.suite import unseen
 from tests.evidence_examples import example_cells
+from tests.suite import OPTIONS
 from tests.test_decision_rules import halves
 from tests.worked_pack import worked_claim, worked_pack
 
@@ -70,6 +77,26 @@ def test_the_worked_claim_is_supported_where_there_is_an_effect(digest):
     specific[:, 3] += 1
     assert digest["discover"](specific, is_discovery=half) == 3
     assert digest["decide"](specific[:, 3], is_discovery=half).verdict == "supported"
+
+
+def test_the_worked_method_is_measured_once(tmp_path):
+    page = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    module = ModuleType("norms")
+    with mock.patch.dict(sys.modules, norms=module):
+        exec(compile(text, "norms.py", "exec"), vars(module))
+    store = Store(tmp_path)
+
+    def measured(factor):
+        task, options = load_tasks()["adj_ant"], SimpleNamespace(**vars(OPTIONS))
+        bench = Bench(resolve("tiny-olmo2-sft"), task, options, store, print)
+        return bench.get(module.Norms(factor)).arrays["norms"]
+
+    one, again, twice = (measured(factor) for factor in (1.0, 1.0, 2.0))
+    assert store.measured == 2
+    assert (one > 0).all()
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_allclose(twice, 2 * one)
 
 
 # ------------------------------------------------------------------------------- other examples

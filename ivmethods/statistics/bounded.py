@@ -1,7 +1,8 @@
 """Bounds of means and ratios of means of bounded quantities, for rare and tied values, too."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -163,15 +164,30 @@ def _weighted(
     arrays: Float[np.ndarray, "2 sample"], *, draws: int, seed: int
 ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
     """The arrays' parts of the weighted means of each draw, and the weight of one more sample."""
-    generator, n = np.random.default_rng(seed), arrays.shape[1]
+    n = arrays.shape[1]
     block = max(1, BYTES_AT_ONCE // (8 * (n + 1)))
-    parts = []
-    for start in range(0, draws, block):
-        weights = generator.exponential(size=(min(block, draws - start), n + 1))
-        weights /= weights.sum(axis=1, keepdims=True)
-        parts.append(np.vstack([arrays @ weights[:, :n].T, weights[:, n]]))
+    blocks = (
+        [_weights(draws, n + 1, seed)] if draws <= block else _blocks(draws, n + 1, seed, block)
+    )
+    parts = [np.vstack([arrays @ weights[:, :n].T, weights[:, n]]) for weights in blocks]
     above, below, weight = np.concatenate(parts, axis=1)
     return above, below, weight
+
+
+@lru_cache(maxsize=2)  # one cell asks for many bounds with the same samples and seed
+def _weights(draws: int, count: int, seed: int) -> Float[np.ndarray, "draw weight"]:
+    (weights,) = _blocks(draws, count, seed, draws)
+    return weights
+
+
+def _blocks(
+    draws: int, count: int, seed: int, block: int
+) -> Iterator[Float[np.ndarray, "draw weight"]]:
+    """So many weights of flat Dirichlet distributions, at most `block` draws at once."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, draws, block):
+        weights = generator.exponential(size=(min(block, draws - start), count))
+        yield weights / weights.sum(axis=1, keepdims=True)
 
 
 def _worst(
