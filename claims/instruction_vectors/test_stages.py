@@ -10,7 +10,13 @@ from claims.instruction_vectors import stage_exhibits
 from claims.instruction_vectors import test_linear_separability as linear_separability
 from claims.instruction_vectors import test_superadditivity as superadditivity
 from claims.instruction_vectors.paper import PAPER
-from claims.instruction_vectors.stages import incomparable, kept_tuples, measure_in_turn, stages
+from claims.instruction_vectors.stages import (
+    comparable,
+    incomparable,
+    kept_tuples,
+    measure_in_turn,
+    stages,
+)
 from ivevidence.records.cells import Decision
 from ivfixtures.measuring import gates, probing
 from ivfixtures.suite import exhibits
@@ -152,9 +158,9 @@ def _undecidable(
     per="family",
     metrics=("resemblance", "superadditivity", "separability"),
     asks={
-        "resemblance": ("behaviour", gates.stages(*COMPARED), *OF_SWEEPS, "runs"),
-        "superadditivity": ("behaviour", gates.stages(), *OF_SWEEPS, "runs"),
-        "separability": ("behaviour", gates.stages(), gates.rephrasings, "probes"),
+        "resemblance": ("behaviour", comparable(*COMPARED), *OF_SWEEPS, "runs"),
+        "superadditivity": ("behaviour", comparable(), *OF_SWEEPS, "runs"),
+        "separability": ("behaviour", comparable(), gates.rephrasings, "probes"),
     },
 )
 def test_stages(cell: Cell) -> None:

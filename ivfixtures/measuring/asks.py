@@ -14,7 +14,6 @@ from ivfixtures.data.tasks import Task
 from ivfixtures.measuring import probing
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.traces import paths_of
-from ivfixtures.suite.subjects import contrast_of
 from ivmethods.method import Method
 from ivmethods.model.methods import Runs
 from ivmethods.patching.methods import RANDOM_DRAWS, AllLayers, Controls
@@ -71,7 +70,7 @@ def _paths(bench: Bench, sibling: Sibling) -> Iterator[Want]:
 def _contrast_paths(bench: Bench, sibling: Sibling) -> Iterator[Want]:
     """Of the contrast task, with the first k, where there is one."""
     if bench.task.contrast:
-        contrast = sibling(contrast_of(bench.checkpoint, bench.task, bench.options.tasks))
+        contrast = sibling(bench.contrast.task)
         yield Want(contrast, paths_of(contrast, bench.options.path_k[0]))
 
 

@@ -12,12 +12,12 @@ from ivevidence import Measurement, Store, digest_json
 from ivfixtures.checkpoints import resolving
 from ivfixtures.checkpoints.loading import DTYPES
 from ivfixtures.checkpoints.resolving import Checkpoint
-from ivfixtures.data.tasks import Task
+from ivfixtures.data.tasks import Task, made_tasks
 from ivfixtures.errors import LineError, error_line
 from ivfixtures.measuring.forms import Form
 from ivfixtures.measuring.material import Material, inputs_digest
 from ivfixtures.measuring.origins import Computed, of_model, with_origin
-from ivfixtures.suite.options import Options
+from ivfixtures.measuring.settings import Settings
 from ivmethods.method import Measured, Method, Running, Size, SourceName
 from ivmethods.model.methods import Behaviour, Runs
 from ivmethods.model.metrics import METRICS, NotFiniteError
@@ -46,7 +46,7 @@ class Bench(Material, Running):
         self,
         checkpoint: Checkpoint,
         task: Task,
-        options: Options,
+        options: Settings,
         store: Store,
         show: Callable[[str], None],
     ) -> None:
@@ -59,6 +59,14 @@ class Bench(Material, Running):
     def of_task(self, task: Task) -> "Bench":
         """The bench of another task."""
         return Bench(self.checkpoint, task, self.options, self.store, self.show)
+
+    @property
+    def contrast(self) -> "Bench":
+        """The bench of the task's contrast, also where the checkpoint was made without it."""
+        name = str(self.task.contrast)
+        return self.of_task(
+            made_tasks((name,))[name] if self.checkpoint.tasks else self.options.tasks[name]
+        )
 
     def untrained(self) -> "Bench":
         """The bench of a copy of the checkpoint whose weights are random, by the run's seed."""

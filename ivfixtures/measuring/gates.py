@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from claims.instruction_vectors import stages as families
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.measuring import probing
 from ivfixtures.measuring.bench import Bench
@@ -45,11 +44,6 @@ def rephrasings(cell: Cell) -> bool:
 def weights_here(cell: Cell) -> bool:
     """Whether a copy with random weights can be run."""
     return not cell.bench.options.remote
-
-
-def stages(*needed: str) -> Gate:
-    """Whether the family has what is compared, prompted alike."""
-    return lambda cell: families.incomparable(cell, needed=needed) is None
 
 
 def _has_layout(bench: Bench) -> bool:

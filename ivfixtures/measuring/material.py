@@ -23,7 +23,7 @@ from ivfixtures.checkpoints.resolving import (
 from ivfixtures.checkpoints.special_tokens import require_embedded
 from ivfixtures.data.tasks import Item, Task, neutral_sentences
 from ivfixtures.measuring import generation
-from ivfixtures.suite.options import Options
+from ivfixtures.measuring.settings import Settings
 from ivmethods.errors import PromptError
 from ivmethods.method import Data, SourceName
 from ivmethods.model.handles import network, skeleton_handle, wrap
@@ -51,7 +51,7 @@ _REMOTE = (
 class Material(Data):
     """One checkpoint and task: its items in seeded order, tokenized for the checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, task: Task, options: Options) -> None:
+    def __init__(self, checkpoint: Checkpoint, task: Task, options: Settings) -> None:
         self.checkpoint, self.task, self.options = checkpoint, task, options
         self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
         self._samples: dict[Protocol, list[Sample]] = {}

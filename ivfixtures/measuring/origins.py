@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ivevidence import Measurement
+from ivfixtures.measuring.environment import LIBRARIES, environment
 from ivfixtures.measuring.forms import ORIGIN
-from ivfixtures.suite.provenance import LIBRARIES, environment
 from ivmethods.model.handles import network
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from ivfixtures.measuring.bench import Bench
-from ivfixtures.suite.options import Options
+from ivfixtures.measuring.settings import Settings
 from ivmethods.probes import methods
 from ivmethods.probes.held_out import (
     Leak,
@@ -117,7 +117,7 @@ def lacking(bench: Bench) -> str | None:
     return None
 
 
-def rephrasings(options: Options) -> Rephrasings:
+def rephrasings(options: Settings) -> Rephrasings:
     """The rephrasings of a run's tasks, at most 200 a task, drawn by the run's seed."""
     drawn = {}
     for task in options.tasks.values():
@@ -158,7 +158,7 @@ def probes_of(bench: Bench) -> methods.Probes:
     return methods.Probes(*_fields(bench.options))
 
 
-def _fields(options: Options) -> tuple[tuple[tuple[str, ...], ...], int]:
+def _fields(options: Settings) -> tuple[tuple[tuple[str, ...], ...], int]:
     some = rephrasings(options)
     instructions = tuple(
         tuple(text for text, label in zip(some.texts, some.labels, strict=True) if label == k)

@@ -17,7 +17,7 @@ from ivfixtures.measuring.judge import Judged, judged_answers
 from ivfixtures.suite import exhibits
 from ivfixtures.suite.provenance import command, parameters, provenance
 from ivfixtures.suite.rules import COMPETENT, no_headroom
-from ivfixtures.suite.subjects import Subject, contrast_of
+from ivfixtures.suite.subjects import Subject
 from ivfixtures.suite.verdicts import PASSED_OVER, Hearing
 from ivmethods.model.layouts import layout_of
 from ivmethods.model.metrics import METRICS
@@ -46,7 +46,7 @@ class Cell:
         hearing: Hearing,
     ) -> None:
         self.claim, self.subject, self.hearing = claim, subject, hearing
-        self.selection = selection  # what selects its test on a command line
+        self.selection = selection  # words of a command line that judge it again
         self.benches, self.bench = tuple(benches), benches[0]
         self.metric = subject.metric or METRICS[0]
         self.record: CellRecord | None = None
@@ -70,8 +70,7 @@ class Cell:
 
         What is measured there is part of the cell's evidence.
         """
-        own = self.bench
-        return own.of_task(contrast_of(own.checkpoint, own.task, own.options.tasks))
+        return self.bench.contrast
 
     @property
     def seed(self) -> int:
@@ -263,7 +262,7 @@ class Cell:
                 origins.ORIGIN: origins.together(self._made()),
                 "seconds": time.perf_counter() - self._start,
             },
-            command=command(self.selection, *subject.selection, *self.bench.options.arguments()),
+            command=command(self.selection),
         )
         self.record = self.hearing.compare(record)
         self.hearing.tell(self.record)

@@ -78,7 +78,7 @@ class Expecting:
         self.missing: tuple[CellName, ...] = ()
         self.selected: frozenset[CellName] = frozenset()  # cells that this process may judge
         self._partners: dict[CellName, CellName] = {}
-        self._published: frozenset[CellName] = frozenset()
+        self._printed: frozenset[CellName] = frozenset()
         self._claims = {claim_of(name) for name in expectations.names}
 
     def check(
@@ -108,14 +108,12 @@ class Expecting:
                     f"[{self.path}]; its data or wording are others: {advice}"
                 )
 
-    def plan(
-        self, names: Iterable[CellName], *, published: Iterable[CellName] = frozenset()
-    ) -> None:
+    def plan(self, names: Iterable[CellName], *, printed: Iterable[CellName] = frozenset()) -> None:
         """Find the entry of every cell that was collected, whether it is selected or not.
 
-        published: those on published numbers.
+        printed: those on published numbers.
         """
-        self._published = frozenset(published)
+        self._printed = frozenset(printed)
         self._partners = partners(self.expectations.names, names)
         used = set(self._partners.values())
         self.missing = tuple(name for name in self.expectations.names if name not in used)
@@ -132,7 +130,7 @@ class Expecting:
         Cells that a release brings say nothing of the checkpoints that an older file is about:
         those on published numbers, and those of claims that the file knows nothing of.
         """
-        return self.allow_new or name in self._published or claim_of(name) not in self._claims
+        return self.allow_new or name in self._printed or claim_of(name) not in self._claims
 
     def compare(self, record: CellRecord) -> CellRecord:
         """The record with what was expected of its cell, and the drifts since."""

@@ -15,51 +15,30 @@ from ivfixtures.checkpoints.resolving import Checkpoint
 from ivfixtures.data.bigbench import load_bigbench
 from ivfixtures.data.tasks import Task, TaskError, load_tasks
 from ivfixtures.errors import cut
-from ivfixtures.measuring.endpoint import Endpoint, read_endpoint
+from ivfixtures.measuring.endpoint import read_endpoint
+from ivfixtures.measuring.settings import Settings
 from ivfixtures.suite.declared_options import EXECUTORS, ORDERS
 from ivfixtures.suite.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
-from ivfixtures.suite.subjects import tasks_of
-from ivmethods.paths.graph import Granularity
 
 EMBEDDED_FAMILIES = ("tiny-olmo2", "tiny-olmo2-planted", *registry.planted_families())
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Settings):
     """What a run of the suite judges, and how.
 
     families: by name, each in stage order. Checkpoints that were named singly make the families of
-    which they are two or more, and otherwise families of their own. judge: who judges answers, if
-    anyone. chat_template: one of CHAT_MODES; system_prompt: of the chats, None for the template's.
-    device: `auto` spreads a model over all devices. remote: all checkpoints run on NDIF, and device
-    and dtype say so. memory_budget: bytes of one forward pass, None for what is free then.
-    elsewhere: an executor measures, or nobody: device and weights are not looked at here.
+    which they are two or more, and otherwise families of their own.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     families: dict[str, tuple[Checkpoint, ...]]
-    tasks: dict[str, Task]
     tasks_folder: Path | None
     bigbench: str | None
-    device: str
-    dtype: str
-    remote: bool
-    samples: int
-    chat_template: str
-    system_prompt: str | None
-    order: int
-    path_k: tuple[int, ...]
-    path_granularity: Granularity
-    max_paths: int
-    seed: int
-    memory_budget: int | None
-    judge: Endpoint | None
-    measure_anyway: bool
-    elsewhere: bool = False
 
     def of(self, checkpoint: Checkpoint) -> "Options":
         """The options of one checkpoint: one that was made for some tasks has these alone."""
-        return replace(self, tasks=dict(tasks_of(checkpoint, self.tasks)))
+        return replace(self, tasks=dict(self.tasks_of(checkpoint)))
 
     @property
     def every_task(self) -> dict[str, Task]:

@@ -19,12 +19,9 @@ from ivfixtures.suite.declared_options import declare
 from ivfixtures.suite.packs import selecting
 
 if TYPE_CHECKING:
-    from claims.instruction_vectors.published.cell import PublishedCell
-    from ivevidence import Claim
     from ivfixtures.measuring.bench import Bench
-    from ivfixtures.suite.cells import Cell
     from ivfixtures.suite.run import Run
-    from ivfixtures.suite.subjects import Subject
+    from ivfixtures.suite.subjects import JudgedCell, Subject
 
 DEFAULT_REPORT = "reports/claims.html"
 # Claims on published numbers: files that are called so need no checkpoint, and so no torch.
@@ -125,35 +122,32 @@ def benches() -> dict[tuple[str, str], Bench]:
 
 
 @pytest.fixture
-def cell(
-    request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]
-) -> Cell | PublishedCell:
+def cell(request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]) -> JudgedCell:
     """The cell that a claim's test judges."""
     from ivfixtures.suite.run import CELL
 
     run: Any = request.config.pluginmanager.get_plugin(RUN_NAME)
     node = request.node
-    claim = node.get_closest_marker("claim").args[0]
+    marker = node.get_closest_marker("claim")
     # The id of a file that is named outside of pytest's root folder lacks the file.
     # Under xdist, its end is the group.
     name = node.nodeid.partition("::")[2].removesuffix(f"@{request.param.group}")
     *words, file = selecting(node.path, request.config.invocation_params.dir)
     selection = (*words, f"{file}::{name}")
-    node.stash[CELL] = _cell(claim, request.param, benches, run, selection)
+    node.stash[CELL] = _cell(marker, request.param, benches, run, selection)
     return node.stash[CELL]
 
 
 def _cell(
-    claim: Claim,
+    marker: pytest.Mark,
     subject: Subject,
     benches: dict[tuple[str, str], Bench],
     run: Run,
     selection: tuple[str, ...],
-) -> Cell | PublishedCell:
-    if not subject.checkpoints:
-        from claims.instruction_vectors.published.cell import PublishedCell
-
-        return PublishedCell(claim, subject, selection, run.hearing)
+) -> JudgedCell:
+    claim, kind = marker.args[0], marker.kwargs.get("per", "checkpoint")
+    if not isinstance(kind, str):
+        return kind.cell(claim, subject, selection, run.hearing)
     from ivfixtures.measuring.bench import Bench
     from ivfixtures.suite.cells import Cell
 
@@ -168,4 +162,5 @@ def _cell(
             benches[at] = Bench(checkpoint, task, options, run.store, run.show)
         benches[at].asked_for.clear()
         own.append(benches[at])
-    return Cell(claim, subject, own, selection, run.hearing)
+    words = (*selection, *subject.selection, *run.options.arguments())
+    return Cell(claim, subject, own, words, run.hearing)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
-import subprocess
 from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from ivfixtures.measuring.environment import LIBRARIES, environment
+
 if TYPE_CHECKING:
     from ivfixtures.measuring.bench import Bench
-
-LIBRARIES = (
-    *("ivclaims", "torch", "transformers", "tokenizers", "nnsight", "numpy", "scipy"),
-    "scikit-learn",
-)
 
 
 def provenance(benches: Sequence[Bench]) -> dict[str, Any]:
@@ -50,18 +43,9 @@ def parameters(
     }
 
 
-def environment(libraries: Sequence[str]) -> dict[str, Any]:
-    """Versions of what a cell was judged with."""
-    return {
-        "versions": {name: version(name) for name in libraries},
-        "python": platform.python_version(),
-        "git": _git_commit(),
-    }
-
-
-def command(selection: Sequence[str], *options: str) -> str:
-    """The command that judges the cell again that `selection` is of."""
-    return shlex.join(["pytest", *selection, *options])
+def command(selection: Sequence[str]) -> str:
+    """The command that judges a cell again, of the words after `pytest`."""
+    return shlex.join(["pytest", *selection])
 
 
 def _digests(benches: Sequence[Bench]) -> dict[str, str]:
@@ -87,16 +71,3 @@ def _chats(benches: Sequence[Bench]) -> dict[str, str | None]:
         found["chat template" + of] = chat.template_digest if chat else None
         found["system prompt" + of] = chat.system if chat else None
     return found
-
-
-def _git_commit() -> str | None:
-    folder = Path(__file__).parents[2]
-    if not (folder / ".git").exists():
-        return None
-    result = subprocess.run(  # noqa: S603 - a constant command
-        ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607 - git of the user's PATH
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return result.stdout.strip() or None

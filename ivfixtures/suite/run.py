@@ -16,11 +16,11 @@ from ivevidence.records.cells import UNDRIFTED
 from ivevidence.store.places import Folder, Place
 from ivfixtures.data.tasks import passed_over
 from ivfixtures.errors import error_line
+from ivfixtures.measuring.screen import Screen, Terminal
 from ivfixtures.suite import selection
 from ivfixtures.suite.expectations import Expecting, read_expecting
 from ivfixtures.suite.outputs import Outputs
-from ivfixtures.suite.screen import Screen, Terminal
-from ivfixtures.suite.subjects import PUBLISHED, Subject, measured_subjects, published_subjects
+from ivfixtures.suite.subjects import Subject, measured_subjects
 from ivfixtures.suite.summary import summarize
 from ivfixtures.suite.verdicts import Concluded, Hearing, changed_without_drift
 
@@ -74,12 +74,12 @@ class Run:
     def subjects(self, claim: pytest.Mark) -> list[Subject]:
         """What the cells of a claim's marker are about."""
         per, metrics = claim.kwargs.get("per", "checkpoint"), claim.kwargs.get("metrics", (None,))
-        found = (
-            published_subjects()
-            if per == PUBLISHED
-            else measured_subjects(claim.args[0].name, per, metrics, self.options)
+        subjects = (
+            measured_subjects(claim.args[0].name, per, metrics, self.options)
+            if isinstance(per, str)
+            else per.subjects()
         )
-        return [replace(subject, place=place) for place, subject in enumerate(found)]
+        return [replace(subject, place=place) for place, subject in enumerate(subjects)]
 
     def show(self, line: str) -> None:
         """Show progress of long work in place, on a terminal only."""
@@ -119,8 +119,8 @@ class Run:
         selection.require_names(items)
         selection.arrange(items, labels)
         if self.hearing.expecting:
-            names, published = selection.names(items), selection.published(items)
-            self.hearing.expecting.plan(names, published=published)
+            names, printed = selection.names(items), selection.printed(items)
+            self.hearing.expecting.plan(names, printed=printed)
         if self._shard:
             items[:], others = selection.split(items, self._shard)
             self.config.hook.pytest_deselected(items=others)

@@ -9,7 +9,7 @@ import pytest
 from ivevidence.records.cells import CellName, cell_name
 from ivfixtures.errors import error_line
 from ivfixtures.suite.packs import CLAIMS_FOLDER
-from ivfixtures.suite.subjects import PUBLISHED, Subject
+from ivfixtures.suite.subjects import Subject
 
 Shard = tuple[int, int]
 
@@ -103,12 +103,12 @@ def names(items: Sequence[pytest.Item]) -> list[CellName]:
     return found
 
 
-def published(items: Sequence[pytest.Item]) -> set[CellName]:
-    """The names of the cells on published numbers among the items."""
+def printed(items: Sequence[pytest.Item]) -> set[CellName]:
+    """The names of the cells on printed numbers among the items."""
     return {
         name
         for item in items
-        if (marker := item.get_closest_marker("claim")) and marker.kwargs.get("per") == PUBLISHED
+        if _is_claim(item) and not cast(Subject, _cell(item)).checkpoints
         for name in names([item])
     }
 

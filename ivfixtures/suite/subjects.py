@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
-from typing import TYPE_CHECKING
+from itertools import combinations
+from typing import TYPE_CHECKING, Protocol
 
-from claims.instruction_vectors.published import MODELS, PaperModel, pair_tests
-from ivevidence.records.cells import WHOLE
-from ivfixtures.data.tasks import made_tasks
+from ivevidence.records.cells import CellRecord, Claim
 
 if TYPE_CHECKING:
     from ivfixtures.checkpoints.resolving import Checkpoint
     from ivfixtures.data.tasks import Task
     from ivfixtures.suite.options import Options
-
-PUBLISHED = "published"
+    from ivfixtures.suite.verdicts import Hearing
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,8 @@ class Subject:
     name, family, stage, task, metric: what its record shows. id: its name in test ids. place: its
     place among the cells of the claim. group: cells of one group are judged by one process, one
     after the other. selection: the options that select it. checkpoints, tasks: whose measurements
-    it is given, every checkpoint with every task; none where it is about published numbers. model:
-    whose numbers; None: those of all. planted: as `CellRecord.planted`.
+    it is given, every checkpoint with every task; none where it is about printed numbers. planted:
+    as `CellRecord.planted`.
     """
 
     name: str
@@ -41,29 +38,26 @@ class Subject:
     selection: tuple[str, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     tasks: tuple[Task, ...] = ()
-    model: PaperModel | None = None
     planted: str | None = None
 
 
-def published_subjects() -> list[Subject]:
-    """A cell for all of Tables 5-8, and one for each of their columns."""
-    columns = {(test.model, test.task) for test in pair_tests()}
-    tasks = dict.fromkeys(test.task for test in pair_tests())
-    name = f"olmo2-{PUBLISHED}"
-    whole = Subject(name, "olmo2", WHOLE, WHOLE, id=f"{name}-{WHOLE}", group=PUBLISHED)
-    return [whole] + [
-        Subject(
-            name=model.name,
-            family=model.family,
-            stage=model.stage,
-            task=task,
-            id=f"{model.name}-{task}",
-            group=PUBLISHED,
-            model=model,
-        )
-        for model, task in product(MODELS, tasks)
-        if (model, task) in columns
-    ]
+class JudgedCell(Protocol):
+    """A cell while it is judged."""
+
+    subject: Subject
+    record: CellRecord | None
+
+
+class Printed(Protocol):
+    """A kind of data without a checkpoint: numbers that a paper prints."""
+
+    def subjects(self) -> Sequence[Subject]:
+        """What its cells are about; their `checkpoints` are none."""
+
+    def cell(
+        self, claim: Claim, subject: Subject, selection: Sequence[str], hearing: Hearing
+    ) -> JudgedCell:
+        """What the claim's test is given. selection: what selects it on a command line."""
 
 
 def measured_subjects(
@@ -82,7 +76,7 @@ def measured_subjects(
     """
     if per not in _PLANS:
         raise ValueError(
-            f"per={per!r}, but should be one of {', '.join((*_PLANS, PUBLISHED))} [marker claim]; "
+            f"per={per!r}, but should be one of {', '.join(_PLANS)} [marker claim]; "
             "correct the claim's marker"
         )
     return [
@@ -96,17 +90,6 @@ def measured_subjects(
         for metric in metrics
         if all(not c.tasks or _truth(claim, metric, c) is not None for c in subject.checkpoints)
     ]
-
-
-def tasks_of(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
-    """Those of a run, or the tasks that a checkpoint was made for, whatever the run's are."""
-    return made_tasks(checkpoint.tasks) if checkpoint.tasks else tasks
-
-
-def contrast_of(checkpoint: Checkpoint, task: Task, tasks: Mapping[str, Task]) -> Task:
-    """The task of a task's contrast instruction, also where the checkpoint was made without it."""
-    name = str(task.contrast)
-    return (made_tasks((name,)) if checkpoint.tasks else tasks)[name]
 
 
 def _truth(claim: str, metric: str | None, checkpoint: Checkpoint) -> bool | None:
@@ -143,7 +126,7 @@ def _per_checkpoint(options: Options) -> list[Subject]:
     return [
         _of_checkpoint(c, (task,))
         for c in options.checkpoints
-        for task in tasks_of(c, options.tasks).values()
+        for task in options.tasks_of(c).values()
     ]
 
 
@@ -151,7 +134,7 @@ def _per_pair(options: Options) -> list[Subject]:
     return [
         _of_checkpoint(c, pair)
         for c in options.checkpoints
-        for pair in combinations(tasks_of(c, options.tasks).values(), 2)
+        for pair in combinations(options.tasks_of(c).values(), 2)
         if pair[0].contrast == pair[1].name
     ]
 
@@ -160,7 +143,7 @@ def _per_family(options: Options) -> list[Subject]:
     found = []
     for name, members in options.families.items():
         alone = len(members) == 1
-        for task in tasks_of(members[0], options.tasks).values():
+        for task in options.tasks_of(members[0]).values():
             found.append(
                 Subject(
                     name=name,

@@ -1,18 +1,61 @@
-"""A cell on published numbers: nothing is measured, so it needs no checkpoint."""
+"""Published tables as a kind of data: nothing is measured, so that no checkpoint is needed."""
 
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from dataclasses import dataclass
+from itertools import product
+from typing import NoReturn, cast
 
+from claims.instruction_vectors.published import MODELS, PaperModel, pair_tests
 from claims.instruction_vectors.published.audit import SAMPLES
 from claims.instruction_vectors.published.files import file_digests
 from ivevidence import CellRecord, Claim, Decision, Figure, Table
-from ivfixtures.suite.provenance import command, environment
+from ivevidence.records.cells import WHOLE
+from ivfixtures.measuring.environment import environment
+from ivfixtures.suite.provenance import command
 from ivfixtures.suite.subjects import Subject
 from ivfixtures.suite.verdicts import Hearing
 
+GROUP = "published"
 LIBRARIES = ("ivclaims", "numpy", "scipy")
 SOURCE = "arXiv:2602.07930v2 (CC BY 4.0), as packaged in claims/instruction_vectors/published/data"
+
+
+@dataclass(frozen=True)
+class PublishedColumn(Subject):
+    """A model and task of Tables 5-8, or all of them. model: whose numbers; None: those of all."""
+
+    model: PaperModel | None = None
+
+
+class PublishedTables:
+    """Tables 5-8, as the `per` of a claim's marker: a cell for all, and one for each column."""
+
+    def subjects(self) -> list[PublishedColumn]:
+        """What the cells are about."""
+        columns = {(test.model, test.task) for test in pair_tests()}
+        tasks = dict.fromkeys(test.task for test in pair_tests())
+        name = f"olmo2-{GROUP}"
+        whole = PublishedColumn(name, "olmo2", WHOLE, WHOLE, id=f"{name}-{WHOLE}", group=GROUP)
+        return [whole] + [
+            PublishedColumn(
+                name=model.name,
+                family=model.family,
+                stage=model.stage,
+                task=task,
+                id=f"{model.name}-{task}",
+                group=GROUP,
+                model=model,
+            )
+            for model, task in product(MODELS, tasks)
+            if (model, task) in columns
+        ]
+
+    def cell(
+        self, claim: Claim, subject: Subject, selection: Sequence[str], hearing: Hearing
+    ) -> "PublishedCell":
+        """What the claim's test is given."""
+        return PublishedCell(claim, cast(PublishedColumn, subject), selection, hearing)
 
 
 class PublishedCell:
@@ -22,7 +65,7 @@ class PublishedCell:
     """
 
     def __init__(
-        self, claim: Claim, subject: Subject, selection: Sequence[str], hearing: Hearing
+        self, claim: Claim, subject: PublishedColumn, selection: Sequence[str], hearing: Hearing
     ) -> None:
         self.claim, self.subject, self.hearing = claim, subject, hearing
         self.selection = selection

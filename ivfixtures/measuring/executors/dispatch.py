@@ -11,7 +11,7 @@ from itertools import islice
 from ivfixtures.errors import error_line
 from ivfixtures.measuring.executors import Executor, ExecutorError
 from ivfixtures.measuring.executors.jobs import JobFolder, Result
-from ivfixtures.suite.screen import Screen
+from ivfixtures.measuring.screen import Screen
 
 POLL = 0.3
 QUIET = 60.0  # seconds between two lines of progress where lines stay

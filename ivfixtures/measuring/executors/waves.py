@@ -12,8 +12,8 @@ import pytest
 from ivevidence.store.places import Folder
 from ivfixtures.checkpoints import registry
 from ivfixtures.checkpoints.resolving import CheckpointError, digests
+from ivfixtures.measuring.environment import LIBRARIES, environment
 from ivfixtures.measuring.executors.jobs import Job, JobFolder
-from ivfixtures.suite.provenance import LIBRARIES, environment
 from ivfixtures.suite.subjects import Subject
 from ivmethods.methods import METHODS
 
