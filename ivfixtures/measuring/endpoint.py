@@ -1,6 +1,5 @@
 """One chat completion from an OpenAI-compatible endpoint: bounded in time, size and attempts."""
 
-import contextlib
 import functools
 import json
 import os
@@ -27,6 +26,8 @@ ERROR_BODY = 2**12
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 _URL = re.compile(r"""https?://[A-Za-z0-9._\-:\[\]]+(/[!"$->@-~]*)?""")
+
+_trusted = functools.cache(ssl.create_default_context)  # whom this machine trusts
 
 
 class JudgeError(LineError, RuntimeError):
@@ -107,7 +108,7 @@ class Endpoint:
         headers["Accept-Encoding"] = "identity"  # what is packed has no size that can be limited
         if key := _key():
             headers["Authorization"] = f"Bearer {key}"
-        deadline = time.monotonic() + TIMEOUT
+        content, deadline = b"", time.monotonic() + TIMEOUT
         try:
             # No redirect is followed: the key would go along.
             with httpx.stream(
@@ -118,27 +119,33 @@ class Endpoint:
                 timeout=TIMEOUT,
                 verify=_trusted(),
             ) as response:
-                if not response.is_success:
-                    raise self._refused(response, deadline)
-                content = _body(response, LARGEST_BODY, deadline)
+                for part in response.iter_raw():
+                    content += part
+                    if len(content) > LARGEST_BODY:
+                        got, expected = (
+                            f"over {LARGEST_BODY} bytes",
+                            f"at most {LARGEST_BODY} bytes",
+                        )
+                        raise self.error("response", got, expected, "check what the endpoint sends")
+                    if time.monotonic() > deadline:  # it may come in drops
+                        raise httpx.ReadTimeout("")
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
             # The last three are of proxies that the environment names.
             late = isinstance(error, httpx.TimeoutException)
             got = f"none within {TIMEOUT:g} s" if late else f"{type(error).__name__}: {error}"
             remedy = "check that it runs, and judge again: what was judged is kept"
             raise PassingError(str(self.error("response", got, "one", remedy))) from None
-        if len(content) > LARGEST_BODY:
-            got, expected = f"over {LARGEST_BODY} bytes", f"at most {LARGEST_BODY} bytes"
-            raise self.error("response", got, expected, "check what the endpoint sends")
+        if not response.is_success:
+            raise self._refused(response, content)
         return content
 
-    def _refused(self, response: httpx.Response, deadline: float) -> JudgeError:
+    def _refused(self, response: httpx.Response, content: bytes) -> JudgeError:
         code = response.status_code
         if response.is_redirect:
             got = f"redirect to {response.headers.get('Location')}"
             remedy = "name the final URL with --judge: the key is sent nowhere else"
             return self.error("response", got, "the answer itself", remedy)
-        got = f"HTTP {code} {_error_text(response, deadline)}"
+        got = f"HTTP {code} {_error_text(content)}"
         if code not in PASSING:
             return self.error("response", got, "HTTP 200", f"check URL, model and {KEY}")
         again = "judge again later: what was judged is kept"
@@ -186,12 +193,6 @@ def _key() -> str:
     return key
 
 
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Whom this machine trusts, as its administrators and SSL_CERT_FILE say."""
-    return ssl.create_default_context()
-
-
 def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -200,25 +201,8 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def _body(response: httpx.Response, limit: int, deadline: float) -> bytes:
-    """The body as it was sent, up to where it exceeds `limit`; in time even if it comes in drops.
-
-    Raises: httpx.HTTPError.
-    """
-    content = b""
-    for part in response.iter_raw():
-        content += part
-        if len(content) > limit:
-            break
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("")
-    return content
-
-
-def _error_text(response: httpx.Response, deadline: float) -> str:
-    content = ""
-    with contextlib.suppress(httpx.HTTPError):
-        content = _body(response, ERROR_BODY, deadline)[:ERROR_BODY].decode("utf-8", "replace")
+def _error_text(content: bytes) -> str:
+    text = content[:ERROR_BODY].decode("utf-8", "replace")
     # The endpoint's own sentence, without the JSON around it, says most in few characters.
-    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', content)
-    return found[1] if found else content
+    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text)
+    return found[1] if found else text
