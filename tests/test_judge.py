@@ -1,6 +1,7 @@
 """The judge against a stub endpoint, with all the ways in which an endpoint can fail."""
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -308,9 +309,11 @@ BIG = b" " * (endpoints.LARGEST_BODY + 1)
         ((302, {"Location": "ftp://x/y"}, b""), 1, "redirect to ftp://x/y"),
         ((303, {"Location": "http://127.0.0.1:1/"}, b""), 1, "redirect to http://127.0.0.1:1/"),
         ((308, {"Location": "http://127.0.0.1:1/"}, b""), 1, "redirect to http://127.0.0.1:1/"),
+        ((302, {"Location": "http://a:b/"}, b""), 3, "Invalid URL in location header"),
+        ((200, {"Content-Encoding": "gzip"}, gzip.compress(BIG)), 1, "but should be JSON with"),
         ((0, {}, hang_up), 3, "but should be one ["),
-        ((0, {}, no_http), 3, "BadStatusLine"),
-        ((0, {}, cut_short), 3, "response=IncompleteRead"),
+        ((0, {}, no_http), 3, "response=RemoteProtocolError: "),
+        ((0, {}, cut_short), 3, "response=RemoteProtocolError: "),
     ],
 )
 def test_every_failure_is_one_line_after_few_attempts(stub, ask, waits, reply, attempts, line):
@@ -341,8 +344,25 @@ def test_waits_double_and_follow_the_endpoint_within_bounds(stub, ask, waits):
 def test_a_refused_connection_is_one_line(stub, ask):
     stub.server.shutdown()
     stub.server.server_close()
-    with pytest.raises(JudgeError, match=r"response=ConnectionRefusedError: .* \[judge some-model"):
+    with pytest.raises(JudgeError, match=r"=ConnectError: .*refused.* \[judge some-model"):
         ask()
+
+
+def test_the_proxy_of_the_environment_is_asked(stub, ask, monkeypatch):
+    monkeypatch.setenv("http_proxy", stub.url.removesuffix("/v1"))
+    monkeypatch.delenv("no_proxy")
+    stub.url = "http://judge.invalid/v1"
+    assert ask().valid
+    assert stub.requests[0][0] == "http://judge.invalid/v1/chat/completions"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1", "http://[", "x:y"])
+def test_a_proxy_that_cannot_be_used_is_one_line(ask, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy")
+    with pytest.raises(JudgeError, match=r"response=\w+: .* \[judge some-model") as raised:
+        ask()
+    assert str(raised.value).isprintable()
 
 
 def silent(handler):

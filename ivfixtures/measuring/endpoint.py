@@ -1,16 +1,17 @@
 """One chat completion from an OpenAI-compatible endpoint: bounded in time, size and attempts."""
 
-import http.client
+import functools
 import json
 import os
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import httpx
 
 from ivfixtures.errors import LineError, error_line
 from ivfixtures.measuring.scrubbing import scrubbed
@@ -25,6 +26,8 @@ ERROR_BODY = 2**12
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 _URL = re.compile(r"""https?://[A-Za-z0-9._\-:\[\]]+(/[!"$->@-~]*)?""")
+
+_trusted = functools.cache(ssl.create_default_context)  # whom this machine trusts
 
 
 class JudgeError(LineError, RuntimeError):
@@ -102,48 +105,51 @@ class Endpoint:
 
     def _post(self, body: Mapping[str, Any]) -> bytes:
         headers = {"Content-Type": "application/json", "User-Agent": "ivclaims"}
+        headers["Accept-Encoding"] = "identity"  # what is packed has no size that can be limited
         if key := _key():
             headers["Authorization"] = f"Bearer {key}"
-        data, url = json.dumps(body).encode("ascii"), f"{self.url}/chat/completions"
-        request = Request(url, data, headers)  # noqa: S310 - `read_endpoint` takes http(s) only
-        deadline = time.monotonic() + TIMEOUT
+        content, deadline = b"", time.monotonic() + TIMEOUT
         try:
-            with _OPENER.open(request, timeout=TIMEOUT) as response:
-                return self._limited(response, deadline)
-        except HTTPError as error:
-            with error:
-                raise self._refused(error) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = error.reason if isinstance(error, URLError) else error
-            late = isinstance(reason, TimeoutError)
-            got = f"none within {TIMEOUT:g} s" if late else f"{type(reason).__name__}: {reason}"
+            # No redirect is followed: the key would go along.
+            with httpx.stream(
+                "POST",
+                f"{self.url}/chat/completions",
+                content=json.dumps(body).encode("ascii"),
+                headers=headers,
+                timeout=TIMEOUT,
+                verify=_trusted(),
+            ) as response:
+                for part in response.iter_raw():
+                    content += part
+                    if len(content) > LARGEST_BODY:
+                        got, expected = (
+                            f"over {LARGEST_BODY} bytes",
+                            f"at most {LARGEST_BODY} bytes",
+                        )
+                        raise self.error("response", got, expected, "check what the endpoint sends")
+                    if time.monotonic() > deadline:  # it may come in drops
+                        raise httpx.ReadTimeout("")
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
+            # The last three are of proxies that the environment names.
+            late = isinstance(error, httpx.TimeoutException)
+            got = f"none within {TIMEOUT:g} s" if late else f"{type(error).__name__}: {error}"
             remedy = "check that it runs, and judge again: what was judged is kept"
             raise PassingError(str(self.error("response", got, "one", remedy))) from None
-
-    def _limited(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
-        """The body: bounded in size, and in time even where it comes in drops."""
-        content = b""
-        while part := response.read1(2**16):
-            content += part
-            if len(content) > LARGEST_BODY:
-                got, expected = f"over {LARGEST_BODY} bytes", f"at most {LARGEST_BODY} bytes"
-                raise self.error("response", got, expected, "check what the endpoint sends")
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        if response.length:
-            raise http.client.IncompleteRead(content, response.length)
+        if not response.is_success:
+            raise self._refused(response, content)
         return content
 
-    def _refused(self, error: HTTPError) -> JudgeError:
-        if 300 <= error.code < 400:
-            got = f"redirect to {error.headers.get('Location')}"
+    def _refused(self, response: httpx.Response, content: bytes) -> JudgeError:
+        code = response.status_code
+        if response.is_redirect:
+            got = f"redirect to {response.headers.get('Location')}"
             remedy = "name the final URL with --judge: the key is sent nowhere else"
             return self.error("response", got, "the answer itself", remedy)
-        got = f"HTTP {error.code} {_error_text(error)}"
-        if error.code not in PASSING:
+        got = f"HTTP {code} {_error_text(content)}"
+        if code not in PASSING:
             return self.error("response", got, "HTTP 200", f"check URL, model and {KEY}")
         again = "judge again later: what was judged is kept"
-        wait = error.headers.get("Retry-After") or ""
+        wait = response.headers.get("Retry-After", "")
         seconds = float(wait) if re.fullmatch(r"[0-9]{1,6}", wait) else 0.0
         return PassingError(str(self.error("response", got, "HTTP 200", again)), seconds)
 
@@ -195,21 +201,8 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def _error_text(error: HTTPError) -> str:
-    try:
-        content = error.read(ERROR_BODY).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        return ""
+def _error_text(content: bytes) -> str:
+    text = content[:ERROR_BODY].decode("utf-8", "replace")
     # The endpoint's own sentence, without the JSON around it, says most in few characters.
-    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', content)
-    return found[1] if found else content
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Answers a redirect with its error: urllib would send the key along to any host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none."""
-
-
-_OPENER = build_opener(_NoRedirects)
+    found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text)
+    return found[1] if found else text

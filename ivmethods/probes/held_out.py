@@ -2,13 +2,13 @@
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from ivmethods.prompts.answers import normalize_answer
@@ -152,9 +152,8 @@ def held_out(
 
 def word_counts(texts: Sequence[str]) -> Float[np.ndarray, "sample word"]:
     """How often each word and punctuation mark stands in each text, in lower case."""
-    words = [Counter(re.findall(r"\w+|[^\w\s]", text.lower())) for text in texts]
-    vocabulary = sorted(set().union(*words))
-    return np.array([[count[word] for word in vocabulary] for count in words], dtype=np.float64)
+    counter = CountVectorizer(token_pattern=r"\w+|[^\w\s]", dtype=np.float64)  # noqa: S106
+    return counter.fit_transform(texts).toarray()
 
 
 def bags_of_words(texts: Sequence[str]) -> list[tuple[str, ...]]:
