@@ -100,7 +100,7 @@ def test_a_change_of_verdict_fails_and_prints_both(judge, pytester, baseline):
     result.stdout.fnmatch_lines(
         [
             f"*changed: supported -> {now.verdict} [[]expected.json[]]",
-            "*expected of *random-olmo20: supported",
+            "*before, of *random-olmo20: supported",
             "*  closed share=0.5 [[]0.4, 0.6[]] (n=4)",
             f"*now {now.verdict}: *",
             "*  drift of effect=0 [[]*, *[]] (paired, n=8)",
@@ -226,7 +226,7 @@ def held(record, before, tmp_path, **options):
     settings = {"allow_new": False, "allow_missing": False, "max_drift": None} | options
     expecting = Expecting(tmp_path / "e.json", expect([before]), store, **settings)
     expecting.plan([record.name])
-    return Hearing(expecting), expecting.compare(record)
+    return Hearing(expecting), expecting.baseline.compare(record)
 
 
 def moved(by):
@@ -278,7 +278,7 @@ def test_bounds_of_a_drift_hold_for_all_cells_of_the_run(tmp_path):
             max_drift=None,
         )
         expecting.plan([cell.name for cell in cells])
-        drift: Drift = expecting.compare(record).comparison.drifts[0]
+        drift: Drift = expecting.baseline.compare(record).comparison.drifts[0]
         widths.append(drift.high - drift.low)
     # Two-sided 5 % of one, and 0.05 % of each of a hundred: 2.01 and 3.74 standard errors.
     assert widths[1] / widths[0] == pytest.approx(3.74 / 2.01, rel=0.03)
@@ -293,7 +293,7 @@ def test_values_that_the_store_lacks_are_no_drift(tmp_path):
         max_drift=0.0,
     )
     expecting.plan([record.name])
-    assert expecting.compare(record).comparison.drifts == ()
+    assert expecting.baseline.compare(record).comparison.drifts == ()
 
 
 def test_a_verdict_that_changed_without_a_drift_is_a_warning(tmp_path):
@@ -347,7 +347,7 @@ def test_a_change_of_verdict_without_values_fails(tmp_path):
         max_drift=None,
     )
     expecting.plan([record.name])
-    assert expecting.compare(record).comparison.change == "nothing to compare"
+    assert expecting.baseline.compare(record).comparison.change == "nothing to compare"
 
 
 def drifting_a_little(pytester, path, store):

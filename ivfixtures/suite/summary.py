@@ -102,7 +102,7 @@ def _unseen(cells: Sequence[CellRecord], expecting: Expecting) -> str | None:
     n, limit, moved = cell.decision.criteria[0].n, expecting.max_drift, cell.comparison
     seen = None
     if limit is not None and moved and moved.drifts:
-        count = len(moved.drifts) * expecting.compared
+        count = len(moved.drifts) * expecting.baseline.compared
         seen = by_drift(n, comparisons=count, max_drift=limit)
     how = f"of less than {seen:.2f}" if seen else f"by {by_verdict(n):.2f}"
     return f"with {n} samples, a fall of IA from 1 {how} goes unseen (docs/expectations.md)"
