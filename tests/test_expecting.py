@@ -121,7 +121,7 @@ def test_a_cell_without_an_entry_fails_unless_it_is_allowed(judge, pytester, bas
     result = judge(*MEASURED, "--expect", "expected.json", *["--expect-new"] * allowed, only=ONE)
     assert result.ret == (0 if allowed else 1)
     result.stdout.fnmatch_lines(["expectations of expected.json: 1 new, 1 as expected"])
-    assert ("has no entry for localization" in printed(result)) is not allowed
+    assert ("has no entry for instruction_vectors/localization" in printed(result)) is not allowed
     new = [cell for cell in evidence(pytester).cells if cell.comparison.expectation is None]
     assert len(new) == 1
 
@@ -377,7 +377,7 @@ def test_a_warning_is_in_terminal_report_evidence_and_junit(judge, pytester, sto
     result.stdout.fnmatch_lines(
         [
             "expectations of e.json: 4 changed without drift",
-            "  changed without drift: localiz* -> *",
+            "  changed without drift: instruction_vectors/localiz* -> *",
         ]
     )
     records = evidence(pytester).cells

@@ -70,7 +70,7 @@ def warnings(difference: RunDifference) -> list[str]:
 def tested_text(difference: RunDifference) -> str:
     """Return what the drifts of cells are, and how many there are; nothing without any."""
     tested = sum(len(cell.drifts) for cell in difference.cells)
-    told = "drift: mean in B less mean in A, beyond chance where its bounds are on one side of 0."
+    told = "Drift: mean in B less mean in A; beyond chance where 0 lies outside of its bounds."
     return f"{told} All bounds hold together at 95 %, of {count(tested, 'drift')}." * bool(tested)
 
 
