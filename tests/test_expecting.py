@@ -477,12 +477,14 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
     cells["instruction_vectors/behaviour[adj_ant-ia]"] = {"verdict": "supported"}
     (pytester.path / "e.json").write_text(json.dumps(data))
     result = pytester.runpytest_subprocess(
-        *(*two, "--expect", "e.json", "-n", "2", "--dist", "loadgroup", "-o", "addopts=")
+        *(*two, "--expect", "e.json", "--max-drift", "0"),
+        *("-n", "2", "--dist", "loadgroup", "-o", "addopts="),
     )
     result.stdout.fnmatch_lines(
         [
             "expectations of e.json: 1 changed, 7 as expected, 1 missing",
             "  missing: gone[[]x[]] of *other-olmo2",
+            "with 8 samples, a fall of IA from 1 of less than * goes unseen*",
         ]
     )
     assert result.ret == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ivevidence.compare.drifts import ALPHA, are_same, drifts, is_beyond
 from ivevidence.compare.expectations import Expectations, KeptValues, rule_digest
@@ -33,7 +34,7 @@ class Baseline:
     judged: Container[CellName]
     max_drift: float | None
 
-    @property
+    @cached_property
     def compared(self) -> int:
         """How many cells have an entry with values: the error of drifts is divided among them."""
         entries = map(self.expectations.entry, self.partners.values())
@@ -77,15 +78,17 @@ class Baseline:
         gate, before = record.decision.gate, entry.gate
         if entry.verdict == record.decision.verdict or bool(gate) == bool(before):
             return None
-        for now, was in self.partners.items():
-            if (
-                now in self.judged
-                and gate in (None, cell_id(now))
-                and before in (None, cell_id(was))
-            ):
-                passed = self.expectations.entry(was).verdict == "supported"
-                return cell_id(now) if passed == bool(gate) else None
-        return None
+        now = self._cells[0].get(gate) if gate else self._cells[1].get(before or "")
+        if now is None or now not in self.judged:
+            return None
+        passed = self.expectations.entry(self.partners[now]).verdict == "supported"
+        return cell_id(now) if passed == bool(gate) else None
+
+    @cached_property
+    def _cells(self) -> tuple[dict[str, CellName], dict[str, CellName]]:
+        """The cells that have an entry, by their own ids, and by those of the entries' cells."""
+        own = {cell_id(now): now for now in self.partners}
+        return own, {cell_id(was): now for now, was in self.partners.items()}
 
     def _drifts(self, before: KeptValues | None, record: CellRecord) -> tuple[Drift, ...]:
         """Drifts since the entry, if its values are known; bounds hold for the whole run."""

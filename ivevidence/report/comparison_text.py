@@ -12,15 +12,14 @@ def comparison_lines(cell: CellRecord, before: Decision | None = None) -> list[s
     changed comes with all drifts, another one with those that were too large. Names and reasons are
     data: no line has control characters, and none is two.
     """
-    comparison, verdict = cell.comparison, cell.decision.verdict
+    comparison = cell.comparison
     if comparison is None or comparison.expectation is None:
         return decision_lines(cell.decision)
     entry = comparison.expectation
-    changed = entry.verdict != verdict
-    what = f"{entry.verdict} -> {verdict}" if changed else f"still {verdict}"
+    changed = entry.verdict != cell.decision.verdict
     was, *numbers = decision_lines(before) if before else _expectation_lines(entry)
     lines = [
-        f"{mark(cell)}: {what} [{comparison.baseline}]",
+        f"{mark(cell)}: {change_text(cell)} [{comparison.baseline}]",
         *([CAUSES[comparison.change]] if comparison.change else []),
         *([f"as {comparison.follows} changed"] if comparison.follows else []),
         f"before, of {comparison.checkpoint}: {was}",
@@ -29,6 +28,12 @@ def comparison_lines(cell: CellRecord, before: Decision | None = None) -> list[s
     first, *rest = decision_lines(cell.decision)
     moved = [d for d in comparison.drifts if changed or d.name in comparison.drifted]
     return [*map(visible_text, lines), f"now {first}", *rest, *map(_drift_line, moved)]
+
+
+def change_text(cell: CellRecord) -> str:
+    """Return the verdict that a cell had and the one that it has."""
+    entry, now = cell.comparison and cell.comparison.expectation, cell.decision.verdict
+    return f"{entry.verdict} -> {now}" if entry and entry.verdict != now else f"still {now}"
 
 
 def decision_lines(decision: Decision) -> list[str]:

@@ -9,7 +9,7 @@ from ivevidence import CellRecord
 from ivevidence.figures.svg import visible_text
 from ivevidence.records.cells import UNDRIFTED
 from ivevidence.report.comparison import mark
-from ivevidence.report.comparison_text import comparison_lines, decision_lines
+from ivevidence.report.comparison_text import change_text, comparison_lines, decision_lines
 from ivfixtures.suite.expectations import Expecting
 
 PASSED_OVER = "passed over (--measure-anyway)"  # in a cell's note, after the gate's name
@@ -46,8 +46,8 @@ class Hearing:
         if comparison:
             if problem := self._problem(record):
                 pytest.fail(problem, pytrace=False)
-            if warning := changed_without_drift(record):
-                message = f"{UNDRIFTED}: {warning}\n{message}"
+            if mark(record) == UNDRIFTED:
+                message = f"{UNDRIFTED}: {change_text(record)}\n{message}"
             xfail_refuted = True
         if verdict == "refuted" and xfail_refuted:
             pytest.xfail(message)
@@ -68,11 +68,3 @@ class Hearing:
             )
             return "\n".join([said, *decision_lines(record.decision)])
         return "\n".join(comparison_lines(record)) if word in ("changed", "drifted") else None
-
-
-def changed_without_drift(record: CellRecord) -> str | None:
-    """Both verdicts of a cell whose verdict changed without a drift; None of any other."""
-    comparison = record.comparison
-    if not (comparison and comparison.expectation and comparison.change == UNDRIFTED):
-        return None
-    return f"{comparison.expectation.verdict} -> {record.decision.verdict}"
