@@ -79,7 +79,10 @@ def test_a_run_is_compared_with_itself(capsys):
     assert main(["diff", "a", "a"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("A  a\nB  a (2)\n")
-    assert "0 changed, 0 changed without drift, 0 drifted, 2 same, 0 only in A" in said
+    assert (
+        "0 changed, 0 changed without drift, 0 follows its gate, 0 drifted, 2 same, 0 only in A"
+        in said
+    )
 
 
 def test_a_report_says_verdicts_and_what_could_not_be_judged(capsys):

@@ -112,6 +112,18 @@ def test_the_report_opens_with_a_row_a_claim():
     assert places == sorted(places)
 
 
+def test_rows_of_several_packs_stand_under_the_title_of_their_paper():
+    other = replace(CLAIMS[1], name="second/two", paper="Second <Paper>, arXiv:1")
+    cells = [example_cell(), replace(example_cell(CLAIMS[1]), claim=other)]
+    source = render(cells)
+    titles = re.findall(r'<th colspan="5" scope="rowgroup"><cite>(.*?)</cite>', source)
+    assert titles == [CLAIMS[0].paper, "Second &lt;Paper&gt;, arXiv:1"]
+    rows = source[source.index('class="iv-rows"') :]
+    places = [rows.index(text) for text in (CLAIMS[0].paper, CLAIMS[0].name, "Second", other.name)]
+    assert places == sorted(places)
+    assert 'scope="rowgroup"><cite>' not in render(cells[1:])
+
+
 def test_a_cell_shows_all_its_evidence():
     cell = example_cell()
     report = Page(render([cell]))
@@ -215,15 +227,15 @@ def test_an_opened_cell_shows_what_was_expected_and_how_far_values_moved():
     texts = Page(render([cell])).texts
     said = "|".join(texts)
     c = cell.decision.criteria[0]
-    assert "Expected: tiny-olmo2-old in main.json." in texts
+    assert "Before: tiny-olmo2-old in main.json." in texts
     assert "|verdict|supported|supported|" in said
-    assert f"|criterion|{c.name}|{c.name}|" in said
-    assert re.search(r"\|estimate\|0\.125\|0\.\d+\|bounds\|\[0\.0625, 0\.25\]\|\[", said)
-    assert f"|n|40|{c.n}|" in said
+    now = rf"0\.\d+ \[.*\], n {c.n}, threshold {c.threshold}: beyond"
+    assert re.search(rf"\|{c.name}\|0\.125 \[0\.0625, 0\.25\], n 40\|{now}\|", said)
+    assert f"|{cell.decision.criteria[1].name}|–|0." in said
     assert "|effect|−0.375|[−0.5, −0.25]|0.004|50|50|paired|drifted|" in said
     assert "|specific|0.0078|–|0.5|3|4|unpaired|within what is allowed|" in said
     warned = Page(render([example_comparison(example_cell(), "changed without drift")])).texts
-    assert "no value drifted significantly" in " ".join(warned)
+    assert "no value drifted further than chance takes it" in " ".join(warned)
     new = Page(render([example_comparison(example_cell(), "new")])).texts
     assert "No entry for this cell in main.json." in new
 
@@ -482,7 +494,7 @@ def _cell_saying(texts: list[str]) -> CellRecord:
         parameters={a: {b: c}},
         provenance={"x" + d: e},
         command=f + "-",
-        comparison=Comparison(a, Expectation("supported", b), c, (drift,), (d,)),
+        comparison=Comparison(b, Expectation("supported", a), c, (drift,), (d,)),
     )
 
 

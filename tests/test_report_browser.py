@@ -86,7 +86,7 @@ def test_a_link_to_a_cell_opens_it_and_unpacks_only_its_content(tmp_path, body, 
         for c in cells
         if c.cell_id == "instruction_vectors/localization[tiny-olmo2-planted-sft-adj_comp]"
     )
-    said = [cell.command, cell.notes[0], "Expected and found", "50 samples"]
+    said = [cell.command, cell.notes[0], "Before and now", "50 samples"]
     assert [text for text in said if text in body] == []
     dom = browse(tmp_path, body, anchor=OPEN)
     opened = [name for name, tag in details(dom).items() if re.search(r"\bopen\b", tag)]

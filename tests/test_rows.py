@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import Criterion, Decision, Evidence, read_evidence, write_evidence
 from ivevidence.compare.merging import merge
-from ivevidence.records.rows import claim_rows, sentence_verdict
+from ivevidence.records.files import SCHEMA
+from ivevidence.records.rows import claim_rows, holm, sentence_verdict
 from ivevidence.report.row_text import conclusion_text, holds_text, row_lines
 from tests.evidence_examples import CLAIMS, example_cell
 
@@ -37,6 +39,20 @@ def row(found):
 
 def ends(found):
     return row(found).least, row(found).most
+
+
+def test_p_values_are_adjusted_step_by_step():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_adjusted_p_values_keep_their_order_and_are_no_smaller(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
+    ordered = [adjusted[k] for k in np.argsort(p_values, kind="stable")]
+    assert ordered == sorted(ordered)
 
 
 def test_holm_counts_the_cells_that_are_certain_together():
@@ -155,13 +171,14 @@ def test_rows_are_written_read_off_the_cells_and_never_trusted(tmp_path):
     assert '"least": 1, "most": 4' in path.read_text()
     assert read_evidence(path).rows == claim_rows(found)
     lie = replace(row(found), least=4, verdict="supported")
-    assert Evidence(2, cells=found, rows=[lie]).rows == claim_rows(found)
+    assert Evidence(SCHEMA, cells=found, rows=[lie]).rows == claim_rows(found)
 
 
 def test_rows_of_shards_are_those_of_the_whole_run():
     found = cells(0.02, 0.02, 0.04)
     shards = {
-        name: Evidence(2, cells=part) for name, part in {"a": found[:1], "b": found[1:]}.items()
+        name: Evidence(SCHEMA, cells=part)
+        for name, part in {"a": found[:1], "b": found[1:]}.items()
     }
     assert [row.least for row in shards["a"].rows] == [1]
     assert merge(shards).rows == claim_rows(found)
@@ -172,8 +189,26 @@ def test_lines_are_aligned():
     first, second = cells(0.001), cells(0.001, claim=replace(CLAIMS[0], quantifier="most"))
     lines = row_lines(claim_rows(first + second), indent=2)
     assert lines == [
-        "  superadditivity  holds in 1 of 1  1 supported  | in all cells: ✓ supported; "
-        "certain in every cell",
-        "  localization     holds in 1 of 1  1 supported  | in most cells: ✓ supported; "
-        "certain in more than half",
+        "  instruction_vectors/superadditivity  holds in 1 of 1  1 supported  "
+        "| in all cells: ✓ supported; certain in every cell",
+        "  instruction_vectors/localization     holds in 1 of 1  1 supported  "
+        "| in most cells: ✓ supported; certain in more than half",
     ]
+
+
+def test_rows_of_several_packs_stand_under_the_title_of_their_paper():
+    """In the order of the cells, the rows of one paper together."""
+    names = ("a/one", "second/two", "a/three")
+    papers = {"a": "First Paper, arXiv:1", "second": "Second\x1b[31m Paper, arXiv:2"}
+    claims = [replace(CLAIM, name=name, paper=papers[name.partition("/")[0]]) for name in names]
+    found = claim_rows(replace(cell(0, "supported", 0.001), claim=claim) for claim in claims)
+    lines = row_lines(found, indent=2)
+    assert [line.partition("  holds")[0].rstrip() for line in lines] == [
+        "  First Paper, arXiv:1",
+        "    a/one",
+        "    a/three",
+        "  Second␛[31m Paper, arXiv:2",
+        "    second/two",
+    ]
+    assert len({line.index("holds") for line in lines if "holds" in line}) == 1
+    assert [line.split()[0] for line in row_lines(found[::2])] == ["a/one", "a/three"]

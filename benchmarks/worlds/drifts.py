@@ -35,10 +35,30 @@ def drift(
             samples_after=names,
             alpha=ALPHA / comparisons,
         )
-        beyond = is_beyond(moved, allowed)
-        return Decision("refuted", "an alarm") if beyond else Decision("inconclusive", "no alarm")
+        return alarm(is_beyond(moved, allowed))
 
     return judge
+
+
+def apart(values: Change, *, by: float = 0.0) -> Callable[[Generator, int], Decision]:
+    """A judge of values of other samples, a quarter as many after, that moved by so much."""
+
+    def judge(generator: Generator, samples: int) -> Decision:
+        first, second = values(generator, samples), by + values(generator, samples // 4)
+        (moved,) = drifts(
+            {"values": first.tolist()},
+            {"values": second.tolist()},
+            samples_before=[f"before {sample}" for sample in range(len(first))],
+            samples_after=[f"after {sample}" for sample in range(len(second))],
+        )
+        return alarm(is_beyond(moved, 0))
+
+    return judge
+
+
+def alarm(beyond: bool) -> Decision:
+    """What a drift beyond what is allowed says."""
+    return Decision("refuted", "an alarm") if beyond else Decision("inconclusive", "no alarm")
 
 
 def unbounded(change: Change, *, comparisons: int = 1) -> Callable[[Generator, int], Decision]:
@@ -104,8 +124,10 @@ WORLDS = (
     World("... 2 % lose .9, others noisy", "true", drift(rare(0.02, 0.9, 0.01), allowed=0)),
     World("... 5 % lose .9", "true", drift(rare(0.05, 0.9), allowed=0)),
     World("... lognormal losses", "true", drift(lognormal_losses, allowed=0)),
+    World("equal, log-normal, other samples", "true", apart(lambda rng, n: rng.lognormal(size=n))),
     World("moved by .3 (power)", "false", unbounded(normal(0.3))),
     World("... as one of 500 comparisons", "false", unbounded(normal(0.3), comparisons=500)),
+    World("... by 1 sd, other samples", "false", apart(normal(0, 1), by=1)),
     World("bounded values fall by .2 (power)", "false", bounded(normal(-0.2, 0.05))),
     World("... by .3 (power)", "false", bounded(normal(-0.3, 0.05))),
     World(

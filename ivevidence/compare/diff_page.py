@@ -3,23 +3,32 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ivevidence.compare.diff_cells import render_pairs
-from ivevidence.compare.diff_text import TITLES, cell_entries, row_entries, warnings
-from ivevidence.compare.differences import CellDifference, RunDifference
-from ivevidence.compare.parts import comparison_style, estimate_text, head, wide_table
-from ivevidence.figures.text import NO_VALUE, format_number
+from ivevidence.compare.diff_text import (
+    TITLES,
+    cell_entries,
+    row_entries,
+    tested_text,
+    warnings,
+)
+from ivevidence.compare.differences import FOLLOWS, CellDifference, RunDifference
+from ivevidence.compare.history import Trace, followed, history_figure
+from ivevidence.compare.parts import comparison_style, drawn, head, wide_table
+from ivevidence.figures.kinds import draw
+from ivevidence.figures.text import NO_VALUE
 from ivevidence.records.cells import UNDRIFTED, CellError, CellRecord
 from ivevidence.records.settings import apart
 from ivevidence.report.cell import verdict_chip
+from ivevidence.report.comparison import render_comparison
 from ivevidence.report.fragment import frame
 from ivevidence.report.html import Html, join, tag
-from ivevidence.report.run import count
-from ivevidence.report.tables import facts_table
+from ivevidence.report.rows import bodies_by_paper
+from ivevidence.report.tables import estimate_text, facts_table
 
 _LONGEST = 300
 _READING = {
     "changed": "The verdict is another one, and no accident of the samples can be told to be why.",
     UNDRIFTED: "The verdict is another one, but no value moved beyond chance: a warning.",
+    FOLLOWS: "The verdict changed as that of the cell's gate, which tells it by itself.",
     "drifted": "The verdict is the same, but per-sample values moved beyond chance.",
     "same": "The verdict is the same, and no value moved beyond chance.",
     "only in A": "The cell was not judged in B.",
@@ -46,7 +55,7 @@ def diff_page(
         ),
         _rows(difference),
         _settings(difference),
-        *(render_pairs(title, difference.of_kind(kind)) for kind, title in TITLES.items()),
+        *(_pairs(title, difference.of_kind(kind)) for kind, title in TITLES.items()),
         _only("Only in A", difference.only_before),
         _only("Only in B", difference.only_after),
         _same(difference.of_kind("same")),
@@ -80,13 +89,6 @@ def _header(
         for letter, name, about in zip("AB", runs, facts, strict=True)
     ]
     alerts = [tag("p", line, class_="iv-alert", role="alert") for line in warnings(difference)]
-    tested = sum(len(cell.drifts) for cell in difference.cells)
-    how = (
-        f"{count(tested, 'drift')} tested, two-sided; p-values are Holm-adjusted over all of them, "
-        "and beyond chance is below 0.05. Where both runs have the same samples, values are paired "
-        "(Student's t of the differences); otherwise they are not (the larger p-value of Welch's t "
-        "and of a rank test). Bounds are 95 % intervals of each drift alone."
-    )
     return tag(
         "header",
         tag("p", "ivclaims · difference of two runs", class_="iv-eyebrow"),
@@ -94,7 +96,7 @@ def _header(
         *said,
         *alerts,
         tag("ul", *tiles, class_="iv-tiles"),
-        tag("p", how, class_="iv-facts iv-how"),
+        tag("p", tested_text(difference), class_="iv-facts iv-how"),
     )
 
 
@@ -114,13 +116,14 @@ def _rows(difference: RunDifference) -> Html | None:
     if not difference.paired_rows:
         return None
     rows = []
-    for name, pair in difference.paired_rows.items():
-        texts = [text for row in pair for text in row_entries(row)]
+    for row, before, after in difference.paired_rows:
+        texts = (*row_entries(before), *row_entries(after))
         entries = [tag("td", text, class_="iv-text") for text in texts]
-        rows.append(tag("tr", tag("th", name, scope="row"), *entries))
+        rows.append((row, tag("tr", tag("th", row.name, scope="row"), *entries)))
     caption = "Over all cells of each run, those that the other has not included."
-    columns = head("claim", "A", "its sentence", "B", "its sentence")
-    return tag("section", tag("h2", "Claims"), wide_table(caption, columns, tag("tbody", *rows)))
+    columns = ("claim", "A", "its sentence", "B", "its sentence")
+    table = wide_table(caption, head(*columns), *bodies_by_paper(rows, len(columns)))
+    return tag("section", tag("h2", "Claims"), table)
 
 
 def _settings(difference: RunDifference) -> Html | None:
@@ -137,6 +140,40 @@ def _settings(difference: RunDifference) -> Html | None:
     return tag("section", tag("h2", "Settings that differ"), table)
 
 
+def _pairs(title: str, cells: list[CellDifference]) -> Html | None:
+    """The cells of a kind, each before and after."""
+    if not cells:
+        return None
+    return tag("section", tag("h2", f"{title}: {len(cells)}"), *map(_pair, cells))
+
+
+def _pair(cell: CellDifference) -> Html:
+    claim, *rest = cell_entries(cell.before, cell.after)
+    both, reasons = (cell.before, cell.after), []
+    for letter, side in zip("AB", both, strict=True):
+        verdict = side.decision.verdict
+        chip = tag("span", verdict_chip(verdict), class_=f"iv-v-{verdict}")
+        reasons.append(tag("li", tag("b", letter), " ", chip, " ", side.decision.reason))
+    differs = ", ".join(setting.name for setting in cell.settings)
+    compared = tag("div", render_comparison(cell.after, cell.before.decision))
+    return tag(
+        "article",
+        tag("h3", " · ".join(part for part in rest if part), tag("small", claim)),
+        tag("ul", *reasons, class_="iv-reasons"),
+        tag("p", f"Settings that differ: {differs}.", class_="iv-caption") if differs else None,
+        tag("div", _figure(cell), compared, class_="iv-beside"),
+        class_="iv-pair",
+    )
+
+
+def _figure(cell: CellDifference) -> Html | None:
+    both = (cell.before, cell.after)
+    trace = Trace(cell.after.task, cell.after.metric, followed(both), both)
+    if trace.criterion is None:
+        return None
+    return drawn(trace.criterion, "", draw(history_figure(trace.criterion, "", "AB", trace)))
+
+
 def _only(title: str, cells: tuple[CellRecord, ...]) -> Html | None:
     if not cells:
         return None
@@ -151,11 +188,10 @@ def _same(cells: list[CellDifference]) -> Html | None:
     rows = []
     for cell in cells:
         tests = {"paired" if drift.paired else "unpaired" for drift in cell.drifts}
-        least = min(cell.adjusted, default=None)
-        numbers = (_leading(cell.before), _leading(cell.after), tag("td", format_number(least)))
+        numbers = (_leading(cell.before), _leading(cell.after))
         test = tag("td", *sorted(tests) or [NO_VALUE])
         rows.append(tag("tr", *_names(cell.before, cell.after), _chip(cell.after), *numbers, test))
-    columns = (*_CELL, "verdict", "A", "B", "smallest p (Holm)", "test")
+    columns = (*_CELL, "verdict", "A", "B", "samples")
     title = f"Same verdict, no drift beyond chance: {len(cells)}"
     table = wide_table("Estimates of each run's first criterion", head(*columns), *rows)
     return tag("details", tag("summary", title), table, class_="iv-run")

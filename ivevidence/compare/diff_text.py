@@ -1,21 +1,22 @@
 """The difference of two runs as text for a terminal."""
 
-from ivevidence.compare.differences import CellDifference, RunDifference
-from ivevidence.figures.text import NO_VALUE, format_number
+from ivevidence.compare.differences import FOLLOWS, CellDifference, RunDifference
+from ivevidence.figures.text import NO_VALUE
 from ivevidence.records.cells import UNDRIFTED, CellError, CellRecord
 from ivevidence.records.rows import ClaimRow
 from ivevidence.records.settings import apart
-from ivevidence.report.row_text import holds_text
+from ivevidence.report.comparison_text import comparison_lines
+from ivevidence.report.row_text import holds_text, lines_by_paper
 from ivevidence.report.run import count
-from ivevidence.report.tables import bounds
-from ivevidence.report.terminal import aligned, criterion_entries, painted, verdict_text
+from ivevidence.report.terminal import aligned, painted, verdict_text
 
 _LONGEST = 48
 _MOST_NAMES = 8
-_STYLES = {"changed": "red", UNDRIFTED: "yellow", "drifted": "yellow"}
+_STYLES = {"changed": "red", UNDRIFTED: "yellow", FOLLOWS: "bold", "drifted": "yellow"}
 TITLES = {
     "changed": "Verdicts that changed",
     UNDRIFTED: "Verdicts that changed without a drift beyond chance",
+    FOLLOWS: "Verdicts that changed as their gate's did",
     "drifted": "Same verdict, but values drifted",
 }
 
@@ -29,9 +30,8 @@ def diff_text(difference: RunDifference, runs: tuple[str, str], *, color: bool =
     lines += aligned([(line,) for line in warnings(difference)])
     lines += _rows(difference)
     lines += _settings(difference)
-    if any(cell.drifts for cell in difference.cells):
-        tested = count(sum(len(cell.drifts) for cell in difference.cells), "drift")
-        lines += ["", f"Δ: mean of B less mean of A, 95 % bounds, p by Holm over {tested}"]
+    if tested := tested_text(difference):
+        lines += ["", tested]
     for kind, title in TITLES.items():
         cells = difference.of_kind(kind)
         if cells:
@@ -67,28 +67,11 @@ def warnings(difference: RunDifference) -> list[str]:
     return said
 
 
-def drift_entries(cell: CellDifference) -> list[list[str]]:
-    """Return a row of entries a drift: how far, how sure, which test; all of a changed cell's."""
-    return [
-        [
-            drift.name,
-            f"{format_number(drift.estimate)} {bounds(drift.low, drift.high)}",
-            f"p {format_number(p_value)}",
-            drift_test(drift.n, paired=drift.paired),
-        ]
-        for drift, p_value in zip(cell.drifts, cell.adjusted, strict=True)
-        if is_changed(cell) or drift.name in cell.drifted
-    ]
-
-
-def is_changed(cell: CellDifference) -> bool:
-    """Return whether the verdict is another one, by chance or not."""
-    return cell.before.decision.verdict != cell.after.decision.verdict
-
-
-def drift_test(n: tuple[int, int], *, paired: bool) -> str:
-    """Return which test a drift was put to, and on how many values."""
-    return f"paired, n {n[0]}" if paired else f"unpaired, n {n[0]} and {n[1]}"
+def tested_text(difference: RunDifference) -> str:
+    """Return what the drifts of cells are, and how many there are; nothing without any."""
+    tested = sum(len(cell.drifts) for cell in difference.cells)
+    told = "Drift: mean in B less mean in A; beyond chance where 0 lies outside of its bounds."
+    return f"{told} All bounds hold together at 95 %, of {count(tested, 'drift')}." * bool(tested)
 
 
 def cell_entries(before: CellRecord, after: CellRecord) -> list[str]:
@@ -107,12 +90,13 @@ def row_entries(row: ClaimRow | None) -> tuple[str, str]:
 
 def _rows(difference: RunDifference) -> list[str]:
     rows = [
-        (name, *row_entries(before), "|", *row_entries(after))
-        for name, (before, after) in difference.paired_rows.items()
+        (row, (row.name, *row_entries(before), "|", *row_entries(after)))
+        for row, before, after in difference.paired_rows
     ]
     if not rows:
         return []
-    return ["", "Claims, over all cells of each run (A | B):", *aligned(rows, indent=2)]
+    title = "Claims, over all cells of each run (A | B):"
+    return ["", title, *lines_by_paper(rows, indent=2)]
 
 
 def _settings(difference: RunDifference) -> list[str]:
@@ -128,32 +112,19 @@ def _settings(difference: RunDifference) -> list[str]:
 
 
 def _cells(cells: list[CellDifference]) -> list[str]:
-    heads = aligned(
-        [[*cell_entries(cell.before, cell.after), _verdicts(cell)] for cell in cells], indent=2
-    )
+    heads = aligned([cell_entries(cell.before, cell.after) for cell in cells], indent=2)
     lines = []
     for head, cell in zip(heads, cells, strict=True):
-        both = (cell.before.decision, cell.after.decision)
-        leading = [decision.criteria[0] if decision.criteria else None for decision in both]
-        rows = [
-            [letter, *(criterion_entries(criterion) if criterion else [decision.reason])]
-            for letter, criterion, decision in zip("AB", leading, both, strict=True)
-        ]
-        rows += [["Δ", *entries] for entries in drift_entries(cell)]
-        lines += [head, *aligned(rows, indent=6), *_differs(cell)]
+        told = comparison_lines(cell.after, cell.before.decision)
+        lines += [head, *(f"    {line}" for line in told), *_differs(cell)]
     return lines
-
-
-def _verdicts(cell: CellDifference) -> str:
-    before, after = (verdict_text(c.decision.verdict) for c in (cell.before, cell.after))
-    return f"{before} → {after}" if is_changed(cell) else after
 
 
 def _differs(cell: CellDifference) -> list[str]:
     names = [setting.name for setting in cell.settings]
     more = len(names) - _MOST_NAMES
     said = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return aligned([("settings that differ:", said)], indent=6) if names else []
+    return aligned([("settings that differ:", said)], indent=4) if names else []
 
 
 def _only(title: str, cells: tuple[CellRecord, ...]) -> list[str]:

@@ -3,51 +3,37 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from scipy import stats
-
-from ivevidence.compare.drifts import ALPHA, are_same, drifts, holm
+from ivevidence.compare.baselines import Baseline
+from ivevidence.compare.expectations import KeptValues, expect
 from ivevidence.compare.matching import partners
-from ivevidence.records.cells import UNDRIFTED, CellError, CellRecord, Drift
+from ivevidence.records.cells import UNDRIFTED, CellError, CellName, CellRecord, Drift
 from ivevidence.records.files import Evidence
 from ivevidence.records.rows import ClaimRow
 from ivevidence.records.settings import Setting, differing, joint
+from ivevidence.report.comparison import mark
 
-KINDS = ("changed", UNDRIFTED, "drifted", "same")
+FOLLOWS = "follows its gate"
+KINDS = ("changed", UNDRIFTED, FOLLOWS, "drifted", "same")
 
 
 @dataclass(frozen=True)
 class CellDifference:
-    """One cell before and after; `adjusted` are the p-values of `drifts`, Holm-adjusted.
-
-    The family that they are adjusted in is all drifts of the two runs.
-    """
+    """One cell before and after; the `comparison` of the latter is with the former."""
 
     before: CellRecord
     after: CellRecord
-    drifts: tuple[Drift, ...]
-    adjusted: tuple[float, ...]
     settings: tuple[Setting, ...]
 
     @property
-    def drifted(self) -> tuple[str, ...]:
-        """Names of the values whose mean moved, by the adjusted p-values."""
-        tested = zip(self.drifts, self.adjusted, strict=True)
-        return tuple(drift.name for drift, p_value in tested if p_value < ALPHA)
+    def drifts(self) -> tuple[Drift, ...]:
+        """How far each series of values moved that both have."""
+        return self.after.comparison.drifts if self.after.comparison else ()
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`; a changed verdict says more than a drift.
-
-        Without a drift it may be chance, unless the rule changed, no value did, or there is none.
-        """
-        if self.before.decision.verdict == self.after.decision.verdict:
-            return "drifted" if self.drifted else "same"
-        may_be_chance = self.drifts and not (
-            self.drifted
-            or are_same(self.before.per_sample, self.after.per_sample)
-            or any(setting.is_of_rule for setting in self.settings)
-        )
-        return UNDRIFTED if may_be_chance else "changed"
+        """One of `KINDS`; a changed verdict says more than a drift."""
+        found = mark(self.after)
+        return found if found in KINDS else "same"
 
 
 @dataclass(frozen=True)
@@ -78,10 +64,12 @@ class RunDifference:
         return next((pair for pair in both if pair[0] != pair[1]), None)
 
     @property
-    def paired_rows(self) -> dict[str, tuple[ClaimRow | None, ClaimRow | None]]:
-        """The row of each claim by its name, before and after, in the order of the later run."""
+    def paired_rows(self) -> list[tuple[ClaimRow, ClaimRow | None, ClaimRow | None]]:
+        """Each claim's row, before and after, where there is one; first the one to name it by."""
         first, second = ({row.name: row for row in rows} for rows in self.rows)
-        return {name: (first.get(name), second.get(name)) for name in {**second, **first}}
+        named = {**first, **second}
+        order = {**second, **first}
+        return [(named[name], first.get(name), second.get(name)) for name in order]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -98,20 +86,18 @@ class RunDifference:
 def compare(before: Evidence, after: Evidence) -> RunDifference:
     """Return what differs between two runs.
 
-    Cells are partners as in `matching.partners`. The drift of every series of per-sample values
-    that both have is tested: paired where the samples are the same, by `drifts.drifts`; unpaired
-    otherwise, by the larger p-value of `drifts.drifts` and of Mann and Whitney's rank test. All
-    p-values together are adjusted by Holm's method.
+    The later run is held to the earlier one as `--expect` would, and may not drift at all.
     """
     first, second = ({cell.name: cell for cell in run.cells} for run in (before, after))
+
+    def values(name: CellName) -> KeptValues:
+        return KeptValues(first[name].samples, first[name].per_sample)
+
     partner = partners(first, second)
+    baseline = Baseline("A", expect(before.cells), values, partner, second.keys(), max_drift=0)
     pairs = [(first[partner[name]], cell) for name, cell in second.items() if name in partner]
-    found = [_drifts(*pair) for pair in pairs]
-    tested = zip(pairs, found, strict=True)
-    adjusted = iter(holm([_p_value(drift, *pair) for pair, each in tested for drift in each]))
     cells = tuple(
-        CellDifference(*pair, each, tuple(next(adjusted) for _ in each), tuple(differing(*pair)))
-        for pair, each in zip(pairs, found, strict=True)
+        CellDifference(old, baseline.compare(new), tuple(differing(old, new))) for old, new in pairs
     )
     return RunDifference(
         cells=cells,
@@ -122,24 +108,3 @@ def compare(before: Evidence, after: Evidence) -> RunDifference:
         rows=(before.rows, after.rows),
         stopped=(bool(before.run.get("interrupted")), bool(after.run.get("interrupted"))),
     )
-
-
-def _drifts(before: CellRecord, after: CellRecord) -> tuple[Drift, ...]:
-    return drifts(
-        before.per_sample,
-        after.per_sample,
-        samples_before=before.samples,
-        samples_after=after.samples,
-    )
-
-
-def _p_value(drift: Drift, before: CellRecord, after: CellRecord) -> float:
-    # Welch's test alone is wrong far too often in the tails that Holm's method looks at, where
-    # values are skewed and one run has fewer samples. Ranks have no such tails.
-    if drift.paired or drift.p_value >= ALPHA:
-        return drift.p_value
-    values = (
-        [value for value in cell.per_sample[drift.name] if value is not None]
-        for cell in (before, after)
-    )
-    return max(drift.p_value, float(stats.mannwhitneyu(*values).pvalue))

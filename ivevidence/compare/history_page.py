@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ivevidence.compare.history import ClaimHistory, Trace, history_figure
-from ivevidence.compare.parts import comparison_style, drawn, estimate_text, wide_table
+from ivevidence.compare.parts import comparison_style, drawn, wide_table
 from ivevidence.figures.kinds import draw
 from ivevidence.figures.text import NO_VALUE
 from ivevidence.records.cells import CellRecord, Criterion
@@ -11,6 +11,7 @@ from ivevidence.report.cell import verdict_chip
 from ivevidence.report.fragment import frame
 from ivevidence.report.html import Html, tag
 from ivevidence.report.run import count
+from ivevidence.report.tables import estimate_text
 
 _LEGEND = (
     "Marks are verdicts, at the estimate of the criterion that most checkpoints rest on; at the "

@@ -1,10 +1,7 @@
 """Parts of the pages that compare runs: styles, figures, tables with captions."""
 
-from ivevidence.figures.text import format_number
-from ivevidence.records.cells import Criterion
 from ivevidence.report.html import Html, tag
 from ivevidence.report.page import style
-from ivevidence.report.tables import bounds
 
 
 def comparison_style() -> Html:
@@ -27,8 +24,3 @@ def wide_table(title: str, *parts: Html) -> Html:
 def head(*names: str) -> Html:
     """Return the head of a table."""
     return tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
-
-
-def estimate_text(criterion: Criterion) -> str:
-    """Return an estimate with its bounds."""
-    return f"{format_number(criterion.estimate)} {bounds(criterion.low, criterion.high)}"

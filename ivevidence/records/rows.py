@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ivevidence.compare.drifts import ALPHA, holm
+import numpy as np
+
+from ivevidence.compare.drifts import ALPHA
 from ivevidence.records.cells import CellRecord, Decision
 from ivevidence.records.codec import Record
 
@@ -39,11 +41,17 @@ class ClaimRow(Record):
     planted_true: tuple[int, int] = (0, 0)
     planted_false: tuple[int, int] = (0, 0)
     planted_other: int = 0
+    paper: str = ""
 
     @property
     def name(self) -> str:
         """The claim, and the metric if it is a question of its own."""
         return self.claim + (f", {self.metric}" if self.metric else "")
+
+    @property
+    def pack(self) -> str:
+        """The part of the claim's name that its paper's other claims share."""
+        return self.claim.rpartition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,16 @@ def sentence_verdict(quantifier: str, least: int, most: int, cells: int) -> str:
     return "refuted" if most < needed else "inconclusive"
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values by Holm's step-down adjustment, in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    stepped = np.maximum.accumulate(np.array(p_values)[order] * factors)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(p_value) for p_value in adjusted]
+
+
 def _row(metric: str | None, groups: Sequence[Sequence[CellRecord]]) -> ClaimRow:
     claim, joined = groups[0][0].claim, list(map(_join, groups))
     own = [cell for cell in joined if cell.planted is None]
@@ -108,6 +126,7 @@ def _row(metric: str | None, groups: Sequence[Sequence[CellRecord]]) -> ClaimRow
         planted_true=_planted(joined, "holds"),
         planted_false=_planted(joined, "fails"),
         planted_other=sum(cell.planted == "unknown" for cell in joined),
+        paper=claim.paper,
     )
 
 

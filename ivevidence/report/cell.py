@@ -5,11 +5,11 @@ import zlib
 
 from ivevidence.figures.sweeps import OUTCOME_WORDS
 from ivevidence.figures.text import GLYPHS, format_number
-from ivevidence.records.cells import CellRecord, Claim, Criterion, Decision
+from ivevidence.records.cells import CellRecord, Claim, Decision
 from ivevidence.report.comparison import mark, mark_chip
 from ivevidence.report.details import list_details, render_details
 from ivevidence.report.html import Html, tag
-from ivevidence.report.tables import bounds, fact_text, headed_table
+from ivevidence.report.tables import bounds, estimate_text, fact_text, headed_table
 
 
 def render_cell(cell: CellRecord, name: str) -> Html:
@@ -74,14 +74,10 @@ def _summary(cell: CellRecord) -> Html:
         tag("span", cell.metric, class_="iv-metric") if cell.metric else None,
         tag("span", f"planted: {cell.planted}", class_="iv-metric") if cell.planted else None,
         mark_chip(cell, full=True),
-        tag("span", f"{leading.name} {_estimate(leading)}", class_="iv-number")
+        tag("span", f"{leading.name} {estimate_text(leading)}", class_="iv-number")
         if leading
         else None,
     )
-
-
-def _estimate(c: Criterion) -> str:
-    return f"{format_number(c.estimate)} {bounds(c.low, c.high)}"
 
 
 def _verdict(decision: Decision) -> Html:

@@ -1,30 +1,34 @@
-"""A cell against what was expected of it: marks, counts, and the two side by side."""
+"""A cell against what it was before: marks, counts, and the two side by side."""
 
 from collections import Counter
 from collections.abc import Iterable
 
-from ivevidence.figures.text import format_number
+from ivevidence.figures.sweeps import OUTCOME_WORDS
+from ivevidence.figures.text import NO_VALUE, format_number
 from ivevidence.records.cells import (
     UNDRIFTED,
     CellRecord,
     Comparison,
     Criterion,
+    Decision,
     Drift,
     Expectation,
 )
 from ivevidence.report.html import Html, join, tag
-from ivevidence.report.tables import bounds, headed_table
+from ivevidence.report.tables import bounds, estimate_text, headed_table
 
 MARKS = ("as expected", "changed", UNDRIFTED, "follows its gate", "drifted", "new")
 
-
-_CHANGED = {
-    UNDRIFTED: "The verdict changed, but no value drifted significantly. Two equal checkpoints "
-    "may have two verdicts as well: a warning, no failure.",
-    "with a drift": "The verdict changed, and values drifted significantly.",
-    "same values": "The verdict changed, but no value did: what judges them is another one.",
-    "another rule": "The verdict changed, and the claim's rule is another one.",
-    "nothing to compare": "The verdict changed; there are no values to tell chance from a drift.",
+# What came with a changed verdict, and what follows.
+CAUSES = {
+    UNDRIFTED: "no value drifted further than chance takes it, and two equal checkpoints may have "
+    "two verdicts as well: a warning, no failure",
+    "with a drift": "values drifted further than chance takes them",
+    "same values": "no value moved: not the checkpoint, but what judges it changed",
+    "another rule": "the claim's rule is another one since: see the verdicts, write a file of "
+    "expectations again",
+    "nothing to compare": "no per-sample values to tell chance from a drift by: another store, or "
+    "none are kept of such a cell",
 }
 
 
@@ -66,13 +70,16 @@ def render_counts(cells: Iterable[CellRecord]) -> Html | None:
     return tag("p", f"Against {', '.join(names)}: {said}.", class_="iv-facts iv-against")
 
 
-def render_comparison(cell: CellRecord) -> Html | None:
-    """Return what was expected beside what is, and how far the values moved."""
+def render_comparison(cell: CellRecord, before: Decision | None = None) -> Html | None:
+    """Return what a cell was beside what it is, and how far its values moved.
+
+    `before` is the decision that its expectation was made of, where that is known.
+    """
     comparison = cell.comparison
     if comparison is None:
         return None
     return join(
-        _side_by_side(cell, comparison),
+        _side_by_side(cell, comparison, before),
         _drifts(comparison) if comparison.drifts else None,
     )
 
@@ -80,44 +87,41 @@ def render_comparison(cell: CellRecord) -> Html | None:
 def _change(cell: CellRecord) -> str:
     before = cell.comparison and cell.comparison.expectation
     words = (before.verdict if before else "", cell.decision.verdict)
-    return " → ".join(word.replace("_", " ") for word in words)
+    return " → ".join(map(_words, words))
 
 
-def _side_by_side(cell: CellRecord, comparison: Comparison) -> Html:
-    title, before = "Expected and found", comparison.expectation
-    if before is None:
+def _side_by_side(cell: CellRecord, comparison: Comparison, before: Decision | None) -> Html:
+    title, entry, now = "Before and now", comparison.expectation, cell.decision
+    if entry is None:
         return join(tag("h4", title), tag("p", f"No entry for this cell in {comparison.baseline}."))
-    leading = cell.decision.criteria[0] if cell.decision.criteria else None
-    expected = _column(before.verdict, before.criterion, before)
-    found = _column(cell.decision.verdict, leading.name if leading else None, leading)
-    names = ("verdict", "criterion", "estimate", "bounds", "n")
+    was: dict[str, Expectation | Criterion] = {entry.criterion: entry} if entry.criterion else {}
+    was |= {c.name: c for c in before.criteria} if before else {}
+    found = {c.name: c for c in now.criteria}
+    texts = [("verdict", _words(entry.verdict), _words(now.verdict))]
+    texts += [(name, _numbers(was.get(name)), _numbers(found.get(name))) for name in was | found]
     rows = [
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            *(tag("td", text, class_="iv-text") for text in pair),
-        )
-        for name, *pair in zip(names, expected, found, strict=True)
+        tag("tr", tag("th", name, scope="row"), *(tag("td", t, class_="iv-text") for t in pair))
+        for name, *pair in texts
     ]
-    checkpoint = comparison.checkpoint or cell.checkpoint
-    caption = f"Expected: {checkpoint} in {comparison.baseline}."
+    caption = f"Before: {comparison.checkpoint or cell.checkpoint} in {comparison.baseline}."
     if comparison.change:
-        caption += f" {_CHANGED[comparison.change]}"
-    columns = ("", "expected", "found")
-    return headed_table(title, columns, rows, caption=caption, texts={1, 2})
+        caption += f" The verdict changed: {CAUSES[comparison.change]}."
+    if comparison.follows:
+        caption += f" The verdict changed as {comparison.follows} did."
+    return headed_table(title, ("", "before", "now"), rows, caption=caption, texts={1, 2})
 
 
-def _column(
-    verdict: str, criterion: str | None, of: Expectation | Criterion | None
-) -> tuple[str, ...]:
-    missing = format_number(None)
-    return (
-        verdict.replace("_", " "),
-        criterion or missing,
-        format_number(of.estimate) if of else missing,
-        bounds(of.low, of.high) if of else missing,
-        str(of.n) if of and of.n is not None else missing,
-    )
+def _numbers(found: Expectation | Criterion | None) -> str:
+    if found is None:
+        return NO_VALUE
+    numbers = f"{estimate_text(found)}, n {found.n}"
+    if isinstance(found, Expectation):
+        return numbers
+    return f"{numbers}, threshold {format_number(found.threshold)}: {OUTCOME_WORDS[found.outcome]}"
+
+
+def _words(verdict: str) -> str:
+    return verdict.replace("_", " ")
 
 
 def _drifts(comparison: Comparison) -> Html:

@@ -1,19 +1,50 @@
 """Rows of claims in words, for the terminal and for pages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from ivevidence.records.rows import ClaimRow
 from ivevidence.report.terminal import aligned, verdict_text
 
+Told = TypeVar("Told")
 QUANTIFIED = {"all": "in all cells", "most": "in most cells", "exists": "in at least one cell"}
 
 
 def row_lines(rows: Iterable[ClaimRow], *, indent: int = 0) -> list[str]:
     """Return a line a claim: in how many cells it holds, what its sentence says, what follows."""
-    return aligned(
-        [[row.name, holds_text(row), cells_text(row), f"| {conclusion_text(row)}"] for row in rows],
-        indent=indent,
+    texts = (
+        (row, [row.name, holds_text(row), cells_text(row), f"| {conclusion_text(row)}"])
+        for row in rows
     )
+    return lines_by_paper(texts, indent=indent)
+
+
+def lines_by_paper(
+    entries: Iterable[tuple[ClaimRow, Sequence[str]]], *, indent: int = 0
+) -> list[str]:
+    """Return the texts of each row as a line, below its paper's title where there are several."""
+    groups = by_paper(entries)
+    below = indent + 2 * (len(groups) > 1)
+    aligned_lines = iter(aligned([texts for _, group in groups for texts in group], indent=below))
+    lines: list[str] = []
+    for title, group in groups:
+        lines += aligned([[title]], indent=indent) if title else []
+        lines += [next(aligned_lines) for _ in group]
+    return lines
+
+
+def by_paper(entries: Iterable[tuple[ClaimRow, Told]]) -> list[tuple[str, list[Told]]]:
+    """Return what is said of the rows of each pack, with the title of its paper.
+
+    Where there is one pack, it has no title: nothing is to be told apart.
+    """
+    packs: dict[str, list[tuple[ClaimRow, Told]]] = {}
+    for row, entry in entries:
+        packs.setdefault(row.pack, []).append((row, entry))
+    return [
+        (group[0][0].paper if len(packs) > 1 else "", [entry for _, entry in group])
+        for group in packs.values()
+    ]
 
 
 def holds_text(row: ClaimRow) -> str:

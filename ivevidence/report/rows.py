@@ -1,11 +1,12 @@
 """The first table of a report: a row a claim, and what it says of the paper's sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ivevidence.records.rows import ClaimRow
 from ivevidence.report.cell import verdict_chip
 from ivevidence.report.html import Html, tag
 from ivevidence.report.row_text import (
+    by_paper,
     cells_text,
     holds_text,
     planted_text,
@@ -39,11 +40,24 @@ def render_rows(rows: Sequence[ClaimRow]) -> Html | None:
     if not rows:
         return None
     head = tag("tr", *(tag("th", column, scope="col") for column in _COLUMNS))
-    body = tag("tbody", *map(_row, rows))
+    bodies = bodies_by_paper(((row, _row(row)) for row in rows), len(_COLUMNS))
     title = tag("caption", _CAPTION)
-    table = tag("table", title, tag("thead", head), body, class_="iv-rows")
+    table = tag("table", title, tag("thead", head), *bodies, class_="iv-rows")
     label = "Claims"
     return tag("div", table, class_="iv-scroll", tabindex=0, role="region", aria_label=label)
+
+
+def bodies_by_paper(entries: Iterable[tuple[ClaimRow, Html]], columns: int) -> list[Html]:
+    """Return the bodies of a table of such `<tr>`, headed by their paper if there are several."""
+    return [
+        tag("tbody", _paper(title, columns) if title else None, *rows)
+        for title, rows in by_paper(entries)
+    ]
+
+
+def _paper(title: str, columns: int) -> Html:
+    head = tag("th", tag("cite", title), colspan=columns, scope="rowgroup")
+    return tag("tr", head, class_="iv-family")
 
 
 def _row(row: ClaimRow) -> Html:

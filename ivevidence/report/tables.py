@@ -5,6 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ivevidence.figures.text import format_number
+from ivevidence.records.cells import Criterion, Expectation
 from ivevidence.report.html import Html, join, tag
 
 
@@ -41,6 +42,11 @@ def bounds(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return format_number(None)
     return f"[{format_number(low)}, {format_number(high)}]"
+
+
+def estimate_text(found: Criterion | Expectation) -> str:
+    """Return an estimate with its bounds."""
+    return f"{format_number(found.estimate)} {bounds(found.low, found.high)}"
 
 
 def facts_table(facts: Mapping[str, Any], *, label: str) -> Html:

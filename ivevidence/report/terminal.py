@@ -3,10 +3,8 @@
 import unicodedata
 from collections.abc import Sequence
 
-from ivevidence.compare.parts import estimate_text
 from ivevidence.figures.svg import visible_text
-from ivevidence.figures.text import GLYPHS, format_number
-from ivevidence.records.cells import Criterion
+from ivevidence.figures.text import GLYPHS
 
 _COLORS = {"bold": "1", "red": "31", "yellow": "33"}
 
@@ -48,13 +46,3 @@ def painted(line: str, style: str, *, color: bool) -> str:
 def verdict_text(verdict: str) -> str:
     """Return a verdict as glyph and word."""
     return f"{GLYPHS[verdict]} {verdict.replace('_', ' ')}"
-
-
-def criterion_entries(criterion: Criterion) -> list[str]:
-    """Return a criterion as the entries of a row."""
-    return [
-        criterion.name,
-        estimate_text(criterion),
-        f"threshold {format_number(criterion.threshold)}",
-        f"n {criterion.n}",
-    ]

@@ -2,23 +2,21 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ivevidence import CellRecord, Comparison, Drift, EvidenceError, Expectation, Store
-from ivevidence.compare.drifts import ALPHA, are_same, drifts, is_beyond
+from ivevidence import EvidenceError, Store
+from ivevidence.compare.baselines import Baseline
 from ivevidence.compare.expectations import (
     Expectations,
     KeptValues,
     read_expectations,
-    rule_digest,
     values_of,
 )
 from ivevidence.compare.matching import partners
-from ivevidence.records.cells import UNDRIFTED, CellName, cell_id, claim_of
+from ivevidence.records.cells import CellName, claim_of
 
 
 def read_expecting(config: pytest.Config, store: Store) -> "Expecting | None":
@@ -119,10 +117,16 @@ class Expecting:
         self.missing = tuple(name for name in self.expectations.names if name not in used)
 
     @property
-    def compared(self) -> int:
-        """How many cells have an entry with values: the error of drifts is divided among them."""
-        entries = map(self.expectations.entry, self._partners.values())
-        return sum(entry.values is not None for entry in entries)
+    def baseline(self) -> Baseline:
+        """What cells are compared with."""
+        return Baseline(
+            str(self.path),
+            self.expectations,
+            self._values,
+            self._partners,
+            self.selected,
+            self.max_drift,
+        )
 
     def may_be_new(self, name: CellName) -> bool:
         """Whether a cell without an entry is no failure.
@@ -131,70 +135,6 @@ class Expecting:
         those on published numbers, and those of claims that the file knows nothing of.
         """
         return self.allow_new or name in self._printed or claim_of(name) not in self._claims
-
-    def compare(self, record: CellRecord) -> CellRecord:
-        """The record with what was expected of its cell, and the drifts since."""
-        partner = self._partners.get(record.name)
-        if partner is None:
-            return replace(record, comparison=Comparison(str(self.path), None))
-        entry = self.expectations.entry(partner)
-        before = self._values(partner)
-        moved = self._drifts(before, record)
-        limit, follows = self.max_drift, self._followed(record, entry)
-        beyond = [d.name for d in moved if limit is not None and is_beyond(d, limit)]
-        changed = entry.verdict != record.decision.verdict and not follows
-        change = self._change(before, record, moved) if changed else None
-        comparison = Comparison(
-            str(self.path), entry, partner[0], moved, tuple(beyond), follows, change
-        )
-        return replace(record, comparison=comparison)
-
-    def _change(
-        self, before: KeptValues | None, record: CellRecord, moved: tuple[Drift, ...]
-    ) -> str:
-        """What came with a changed verdict, one of `CHANGES`.
-
-        Without a drift it may be chance: two equal checkpoints often have two verdicts. Not so
-        where the rule changed, or where nothing else did.
-        """
-        if self.expectations.rules.get(record.claim.name) != rule_digest(record.claim):
-            return "another rule"
-        if before is None or not moved:
-            return "nothing to compare"
-        if any(is_beyond(drift, 0) for drift in moved):
-            return "with a drift"
-        return "same values" if are_same(before.values, record.per_sample) else UNDRIFTED
-
-    def _followed(self, record: CellRecord, entry: Expectation) -> str | None:
-        """The cell whose change of verdict is all that changed this one, if there is one.
-
-        A gate's own cell fails by itself, if it is judged in this run and has an entry.
-        """
-        gate, before = record.decision.gate, entry.gate
-        if entry.verdict == record.decision.verdict or bool(gate) == bool(before):
-            return None
-        for now, was in self._partners.items():
-            if (
-                now in self.selected
-                and gate in (None, cell_id(now))
-                and before in (None, cell_id(was))
-            ):
-                passed = self.expectations.entry(was).verdict == "supported"
-                return cell_id(now) if passed == bool(gate) else None
-        return None
-
-    def _drifts(self, before: KeptValues | None, record: CellRecord) -> tuple[Drift, ...]:
-        """Drifts since the entry, if the store has its values; bounds hold for the whole run."""
-        if before is None:
-            return ()
-        common = before.values.keys() & record.per_sample.keys()
-        return drifts(
-            before.values,
-            record.per_sample,
-            samples_before=before.samples,
-            samples_after=record.samples,
-            alpha=ALPHA / (max(len(common), 1) * self.compared),
-        )
 
     def _values(self, name: CellName) -> KeptValues | None:
         try:

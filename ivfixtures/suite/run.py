@@ -13,6 +13,8 @@ import pytest
 from ivevidence import CellError, CellRecord, Store, open_place, render
 from ivevidence.figures.svg import visible_text
 from ivevidence.records.cells import UNDRIFTED
+from ivevidence.report.comparison import mark
+from ivevidence.report.comparison_text import change_text
 from ivevidence.store.places import Folder, Place
 from ivfixtures.data.tasks import passed_over
 from ivfixtures.errors import error_line
@@ -22,7 +24,7 @@ from ivfixtures.suite.expectations import Expecting, read_expecting
 from ivfixtures.suite.outputs import Outputs
 from ivfixtures.suite.subjects import Subject, measured_subjects
 from ivfixtures.suite.summary import summarize
-from ivfixtures.suite.verdicts import Concluded, Hearing, changed_without_drift
+from ivfixtures.suite.verdicts import Concluded, Hearing
 
 if TYPE_CHECKING:
     from ivfixtures.suite.options import Options
@@ -163,9 +165,9 @@ class Run:
                 "missing": [f"{asked} of {of}" for of, asked in missing],
             }
             self.store.measured = self.store.reused = 0
-            if cell.record and (warning := changed_without_drift(cell.record)):
+            if cell.record and mark(cell.record) == UNDRIFTED:
                 # JUnit XML takes it from the report of the teardown.
-                item.user_properties.append((UNDRIFTED, warning))
+                item.user_properties.append((UNDRIFTED, change_text(cell.record)))
         return report
 
     @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ from ivevidence.figures.svg import visible_text
 from ivevidence.records.cells import UNDRIFTED
 from ivevidence.records.rows import claim_rows
 from ivevidence.report.comparison import MARKS, mark
+from ivevidence.report.comparison_text import change_text
 from ivevidence.report.row_text import row_lines
 from ivfixtures.suite.verdicts import PASSED_OVER
 
@@ -102,7 +103,8 @@ def _unseen(cells: Sequence[CellRecord], expecting: Expecting) -> str | None:
     n, limit, moved = cell.decision.criteria[0].n, expecting.max_drift, cell.comparison
     seen = None
     if limit is not None and moved and moved.drifts:
-        count = len(moved.drifts) * expecting.compared
+        # Where workers collect, only they know of cells that were not selected.
+        count = len(moved.drifts) * (expecting.baseline.compared or len(cells))
         seen = by_drift(n, comparisons=count, max_drift=limit)
     how = f"of less than {seen:.2f}" if seen else f"by {by_verdict(n):.2f}"
     return f"with {n} samples, a fall of IA from 1 {how} goes unseen (docs/expectations.md)"
@@ -122,8 +124,8 @@ def _place(record: CellRecord) -> str:
 def _named(record: CellRecord, kind: str | None) -> str:
     """The cell as it is listed under a kind."""
     comparison, verdict = record.comparison, record.decision.verdict
-    if kind in ("changed", UNDRIFTED) and comparison and comparison.expectation:
-        return f"{record.cell_id}: {comparison.expectation.verdict} -> {verdict}"
+    if kind in ("changed", UNDRIFTED):
+        return f"{record.cell_id}: {change_text(record)}"
     if comparison and comparison.follows:
         return f"{record.cell_id}: {verdict}, as {comparison.follows} changed"
     if kind == "drifted" and comparison:
