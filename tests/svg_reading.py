@@ -3,6 +3,7 @@
 import base64
 import re
 import zlib
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -27,22 +28,19 @@ def label(svg: str) -> str:
     return parsed(svg).get("aria-label")
 
 
-def grid_heights(svg: str) -> dict[str, float]:
-    """Heights of the grid lines by the label to their left."""
-    found = [e for e in elements(svg, "text", x="42") if e.get("text-anchor") == "end"]
-    return {e.text: float(e.get("y")) - 3 for e in found}
-
-
 def points(path: ElementTree.Element) -> np.ndarray:
     """The absolute points of a path, `[point, xy]`."""
     found = re.findall(r"[ML](-?[\d.e+]+) (-?[\d.e+]+)", path.get("d"))
     return np.array(found, dtype=float).reshape(-1, 2)
 
 
-def strokes(svg: str, color: str, width: float | None = None) -> list[np.ndarray]:
-    """Points of the lines of a color (and width)."""
-    found = elements(svg, "path", stroke=color)
-    return [points(e) for e in found if width is None or float(e.get("stroke-width", 1)) == width]
+def colored(svg: str) -> dict[str, list[ElementTree.Element]]:
+    """What is drawn in colors that are not the page's ink, by color."""
+    found: dict[str, list[ElementTree.Element]] = {}
+    for path in elements(svg, "path"):
+        for color in {path.get("fill"), path.get("stroke")} - {None, "none", "currentColor"}:
+            found.setdefault(color, []).append(path)
+    return found
 
 
 def pixels(image: ElementTree.Element) -> np.ndarray:
@@ -66,3 +64,16 @@ def assert_inside(svg: str) -> None:
     for text in root.iter("{http://www.w3.org/2000/svg}text"):
         assert 0 <= float(text.get("x")) <= width
         assert 0 <= float(text.get("y")) <= height
+
+
+def assert_legible(svg: str) -> None:
+    """Check that no two texts that stand one above the other run into each other."""
+    columns: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for text in elements(svg, "text"):
+        if not text.get("transform"):
+            size = float(text.get("font-size", "9px").removesuffix("px"))
+            place = text.get("x"), text.get("text-anchor", "start")
+            columns.setdefault(place, []).append((float(text.get("y")), size))
+    for found in columns.values():
+        for (upper, _), (lower, size) in pairwise(sorted(found)):
+            assert lower - upper >= 0.75 * size

@@ -10,6 +10,7 @@ import numpy as np
 
 from ivevidence import Figure, Table
 from ivfixtures.measuring.probing import RANDOM_LABELINGS, Probes
+from ivfixtures.suite.exhibits import series
 from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, mean_recall, one_against_rest
 from ivmethods.probes.separability import separable_by_chance
 
@@ -33,20 +34,22 @@ def accuracy_by_layer(
     count = len(probes.probe.by_layer)
     controls = probes.controls(name)
     flat = [
-        _series(control, [controls[control]] * count)
+        series(control, [accuracy(controls[control])] * count)
         for control in ("bag of words", "layer-0 input")
     ]
 
-    def by_layer(predictions: np.ndarray, of: np.ndarray) -> list[OneAgainstRest]:
-        return [one_against_rest(predicted, of, index) for predicted in predictions]
+    def by_layer(title: str, predictions: np.ndarray, of: np.ndarray = labels) -> dict[str, Any]:
+        found = [one_against_rest(predicted, of, index) for predicted in predictions]
+        return series(title, [accuracy(each) for each in found])
 
     data = {
         "x": list(range(count)),
+        "x_label": "layer",
         "series": [
-            _series("T_inst residual", by_layer(probes.probe.by_layer, labels)),
+            by_layer("T_inst residual", probes.probe.by_layer),
             *flat,
-            _series("shuffled labels", by_layer(probes.shuffled, probes.shuffled_labels)),
-            *([_series("random weights", by_layer(copy.by_layer, labels))] if copy else []),
+            by_layer("shuffled labels", probes.shuffled, probes.shuffled_labels),
+            *([by_layer("random weights", copy.by_layer)] if copy else []),
         ],
         "unit": f"accuracy, {name} against the others",
         "threshold": threshold,
@@ -72,15 +75,19 @@ def lda_scatter(probes: Probes) -> Figure:
             {
                 "name": task,
                 "points": probes.plane[own & probes.is_fitted].tolist(),
-                "held_out": probes.plane[own & ~probes.is_fitted].tolist(),
+                "hollow": probes.plane[own & ~probes.is_fitted].tolist(),
             }
         )
     caption = (
         f"T_inst residuals of layer {layer}. Fitted on one half of the rephrasings; of the other "
         f"half {probes.plane_accuracy[layer]:.1%} are nearest to their own task's mean."
     )
-    data = {"classes": classes, "x_label": "first direction", "y_label": "second direction"}
-    return Figure("scatter", f"LDA of the rephrasings, layer {layer}", caption, data)
+    data = {
+        "classes": classes,
+        **{"x_label": "first direction", "y_label": "second direction"},
+        **{"filled": "fitted", "hollow": "held out"},
+    }
+    return Figure("points", f"LDA of the rephrasings, layer {layer}", caption, data)
 
 
 def layers(cell: Cell, probes: Probes) -> Table:
@@ -164,16 +171,6 @@ def mistakes(cell: Cell, probes: Probes) -> Table:
     ]
     title = f"Mistaken rephrasings ({len(rows)} of {len(wrong)} shown)"
     return Table(title, ("rephrasing", "task", "taken for"), tuple(rows))
-
-
-def _series(name: str, found: list[OneAgainstRest]) -> dict[str, Any]:
-    intervals = [accuracy(one) for one in found]
-    return {
-        "name": name,
-        "values": [i.estimate for i in intervals],
-        "lows": [i.low for i in intervals],
-        "highs": [i.high for i in intervals],
-    }
 
 
 def _informative(probes: Probes) -> str:

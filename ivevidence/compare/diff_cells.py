@@ -5,8 +5,7 @@ from ivevidence.compare.differences import CellDifference
 from ivevidence.compare.history import Trace, followed, history_figure
 from ivevidence.compare.parts import drawn
 from ivevidence.figures.kinds import draw
-from ivevidence.figures.sweeps import OUTCOME_WORDS
-from ivevidence.figures.text import NO_VALUE, format_number
+from ivevidence.figures.text import NO_VALUE, OUTCOME_WORDS, format_number
 from ivevidence.records.cells import Criterion
 from ivevidence.report.cell import verdict_chip
 from ivevidence.report.html import Html, tag

@@ -13,9 +13,9 @@ from ivevidence.report.html import Html, tag
 from ivevidence.report.run import count
 
 _LEGEND = (
-    "Marks are verdicts, at the estimate of the criterion that most checkpoints rest on; at the "
-    "foot where there is no estimate. Whiskers are its bounds, open where it has none on that "
-    "side; the dashed line is its threshold. Thin lines join checkpoints that follow one another."
+    "Marks are verdicts, at the estimate of the criterion that most checkpoints rest on. Bars are "
+    "its bounds, open where it has none on that side; the dashed line is its threshold. Thin lines "
+    "join checkpoints that follow one another."
 )
 
 

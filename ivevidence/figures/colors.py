@@ -7,7 +7,7 @@ import numpy as np
 from ivevidence.figures.svg import Canvas, Point, circle, outline
 from ivevidence.figures.text import format_number, text_width
 
-ACCENT, BAR = "#d1551c", "#6d87a8"
+ACCENT = "#d1551c"
 
 # Each has a contrast of at least 3 with the light page and with the dark one.
 SERIES = (
@@ -61,10 +61,10 @@ def colorbar(
         # Each step reaches to the end, the next covers it: seams would show otherwise.
         canvas.rect(x, y, 9, top + height - y, hex_color(color))
     canvas.rect(x, top, 9, height, None, edge=EDGE, line=0.5)
-    for part, value in ((0.0, high), (0.5, (low + high) / 2), (1.0, low)):
-        y = top + part * height + (7, 3, 0)[round(part * 2)]
-        canvas.text(x + 12, y, format_number(value), size=8)
-    widest = max(text_width(format_number(value), 8) for value in (low, high, high / 2))
+    labels = [format_number(value) for value in (high, (low + high) / 2, low)]
+    for part, label in enumerate(labels):
+        canvas.text(x + 12, top + part / 2 * height + (7, 3, 0)[part], label, size=8)
+    widest = max(text_width(label, 8) for label in labels)
     canvas.upright(x + 24 + widest, top + height / 2, unit, size=8)
 
 
@@ -76,14 +76,14 @@ def marker(index: int, x: float, y: float, radius: float) -> str:
     return outline(((x + radius * u, y + radius * v) for u, v in corners), closed=True)
 
 
-def draw_bar(canvas: Canvas, x: float, ends: tuple[float, float], width: float, index: int) -> None:
-    """Draw the bar of series `index` around `x`, from its foot `ends[0]` to `ends[1]`."""
+def draw_bar(canvas: Canvas, y: float, ends: tuple[float, float], width: float, index: int) -> None:
+    """Draw the level bar of series `index` around `y`, from its foot `ends[0]` to `ends[1]`."""
     color, (foot, end) = SERIES[index], ends
     alpha, dash, outlined = _FILLS[index]
     if alpha:
-        canvas.line([(x, foot), (x, end)], color, width=width, alpha=alpha, dash=dash)
+        canvas.line([(foot, y), (end, y)], color, width=width, alpha=alpha, dash=dash)
     if outlined:
-        canvas.rect(x - width / 2 + 0.5, end, width - 1, foot - end, None, edge=color)
+        canvas.rect(foot, y - width / 2 + 0.5, end - foot, width - 1, None, edge=color)
 
 
 def _polygon(corners: int, first: float, *, inner: float = 0.0) -> list[Point]:
@@ -113,4 +113,5 @@ _MARKERS: tuple[list[Point] | None, ...] = (
 _FILLS = (
     *((1.0, "", False), (1.0, "4 2", False), (0.0, "", True), (1.0, "1.2 1.2", False)),
     *((1.0, "4 2", True), (0.4, "", True), (1.0, "1.2 1.2", True), (0.4, "4 2", False)),
+    *((0.4, "", False), (0.4, "4 2", True)),
 )

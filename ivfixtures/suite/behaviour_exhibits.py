@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from claims.instruction_vectors.stage_exhibits import series
 from ivevidence import Figure, Table
 from ivevidence.records.cells import Entry
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.judge import Judged, Judgement, given
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.exhibits import series
 from ivmethods.statistics.univariate import clopper_pearson
 
 SHOWN_ANSWERS = 30
@@ -42,7 +42,7 @@ def by_task(cell: Cell, found: Judged | None, threshold: float) -> Figure:
     caption = "Right (EMA) and valid (IA) answers of this checkpoint; bounds: one-sided 5 %, exact."
     if left_out := sorted(every.keys() - cells.keys()):
         caption += f" Its tokenizer cannot take the prompts of {', '.join(left_out)}."
-    return Figure("grouped_bars", "Behaviour by task", caption, data)
+    return Figure("bars", "Behaviour by task", caption, data)
 
 
 def counts(cell: Cell) -> Table:
