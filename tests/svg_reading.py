@@ -61,19 +61,37 @@ def assert_inside(svg: str) -> None:
         for x, y in points(path):
             assert -1 <= x <= width + 1, path.attrib
             assert -1 <= y <= height + 1, path.attrib
-    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+    for text in elements(svg, "text"):
         assert 0 <= float(text.get("x")) <= width
         assert 0 <= float(text.get("y")) <= height
+        left, right = reach(text)
+        assert left >= 0, text.text
+        assert right <= width, text.text
+
+
+def reach(text: ElementTree.Element) -> tuple[float, float]:
+    """Where a text begins and ends at least, in a narrow font; a turned one nowhere but at x."""
+    x, long = float(text.get("x")), 0.45 * size(text) * len(text.text or "")
+    long *= not text.get("transform")
+    left = x - long * ("start", "middle", "end").index(text.get("text-anchor", "start")) / 2
+    return left, left + long
+
+
+def size(text: ElementTree.Element) -> float:
+    return float(text.get("font-size", "9px").removesuffix("px"))
 
 
 def assert_legible(svg: str) -> None:
-    """Check that no two texts that stand one above the other run into each other."""
-    columns: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    """Check that no texts above, or beside, one another run into each other."""
+    columns: dict[tuple[str | None, ...], list[ElementTree.Element]] = {}
     for text in elements(svg, "text"):
         if not text.get("transform"):
-            size = float(text.get("font-size", "9px").removesuffix("px"))
-            place = text.get("x"), text.get("text-anchor", "start")
-            columns.setdefault(place, []).append((float(text.get("y")), size))
-    for found in columns.values():
-        for (upper, _), (lower, size) in pairwise(sorted(found)):
-            assert lower - upper >= 0.75 * size
+            columns.setdefault((text.get("x"), text.get("text-anchor")), []).append(text)
+            columns.setdefault((text.get("y"),), []).append(text)
+    for place, found in columns.items():
+        if len(place) == 1:
+            beside = sorted(map(reach, found))
+            assert all(one[1] <= other[0] + 0.1 for one, other in pairwise(beside)), place
+        else:
+            heights = sorted((float(text.get("y")), size(text)) for text in found)
+            assert all(low[0] - up[0] >= 0.75 * low[1] for up, low in pairwise(heights)), place

@@ -229,13 +229,15 @@ def test_series_are_told_apart_without_color():
             for color, found in drawn_in.items()
         }
         assert len(styles) == len(drawn_in) == len(names)
+    for found in drawn_in.values():  # of lines, which look as their samples in the legend do
+        assert len({e.get("stroke-dasharray") for e in found if e.get("stroke")}) == 1
 
 
 def test_rows_and_columns_of_a_matrix_are_where_they_are_said_to_be():
     values = np.zeros((3, 2))
     values[0, 1], values[1, 0], values[2, 0] = 1.0, -1.0, np.nan
     svg = draw(matrix(values, marked=[[2, 1]], mark="chosen"))
-    (image,) = elements(svg, "image")
+    (image,) = maps(svg)
     dark = pixels(image)[..., :3].sum(axis=-1)
     assert dark[0, 1] < 300 > dark[1, 0]
     assert not np.array_equal(pixels(image)[0, 1], pixels(image)[1, 0])
@@ -248,6 +250,11 @@ def test_rows_and_columns_of_a_matrix_are_where_they_are_said_to_be():
     assert not {"chosen", "no value"} & set(words(draw(matrix([[1, 2]]))))
 
 
+def maps(svg: str) -> list:
+    """The images of the panels: the last one is the scale."""
+    return elements(svg, "image")[:-1]
+
+
 def texts(svg: str, text: str) -> list:
     return [element for element in elements(svg, "text") if element.text == text]
 
@@ -256,12 +263,12 @@ def test_panels_share_one_scale_that_may_be_given():
     table = {"title": "", "values": [[0.5]]}
     data = {"rows": ["a"], "columns": ["b"]}
     both = [table, {"title": "", "values": [[1.0]]}]
-    first, second = elements(draw(Figure("matrix", "", "", {**data, "panels": both})), "image")
+    first, second = maps(draw(Figure("matrix", "", "", {**data, "panels": both})))
     assert not np.array_equal(pixels(first), pixels(second))
     alone = draw(Figure("matrix", "", "", {**data, "panels": [table]}))
-    assert np.array_equal(pixels(elements(alone, "image")[0]), pixels(second))
+    assert np.array_equal(pixels(maps(alone)[0]), pixels(second))
     given_end = draw(Figure("matrix", "", "", {**data, "panels": [table], "limit": 1}))
-    assert np.array_equal(pixels(elements(given_end, "image")[0]), pixels(first))
+    assert np.array_equal(pixels(maps(given_end)[0]), pixels(first))
 
 
 def test_marks_show_on_light_and_on_dark_cells():
@@ -324,6 +331,14 @@ def test_a_line_goes_through_its_values_and_breaks_where_there_is_none():
     assert "a: largest 5 at layer 4" in label(svg)
 
 
+@pytest.mark.parametrize("drawn", [bars, lines])
+def test_a_threshold_is_drawn_and_explained(drawn):
+    rows = series("a", [0, 1])
+    without, svg = (draw(drawn(rows, limits=[0, 1], **data)) for data in ({}, {"threshold": 0.6}))
+    assert len(elements(svg, "path")) == len(elements(without, "path")) + 2
+    assert {*words(svg)} - {*words(without)} == {"threshold 0.6"}
+
+
 def test_limits_are_reached_and_exceeded_where_values_do():
     assert {"0", "1"} <= set(words(draw(lines(series("a", [0.5]), limits=[0, 1]))))
     assert {"−2", "6"} <= set(shown(lines(series("a", [-3, 7]), limits=[0, 1])))
@@ -341,7 +356,7 @@ def test_paths_through_the_same_levels_stay_apart(layers, tokens):
     for axis in (0, 1):
         beside = np.sort([path[0, axis] for path in drawn])
         assert np.diff(beside).min() >= (0.35, 0.8)[axis]
-    assert len(set(names) & set(words(svg))) == tokens
+    assert {*names, "0", str(layers)} <= {*words(svg)}
     assert f"path 0: through 't1', 't{tokens - 1}'" in label(svg)
 
 

@@ -12,7 +12,7 @@ from ivevidence.figures.svg import visible_token
 from ivevidence.figures.text import format_number
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.traces import ANSWERS, attributed, released_applies
-from ivfixtures.suite.exhibits import mean_of_known, mean_series
+from ivfixtures.suite.exhibits import mean_of_known, mean_series, token_bars
 from ivmethods.model.handles import network
 from ivmethods.model.ranks import HIGH_RANK
 from ivmethods.paths.graph import Semantics
@@ -72,19 +72,14 @@ def strongest_paths(bench: Bench, counts: PathCounts) -> Figure:
 def attribution_bars(bench: Bench) -> Figure:
     """The answer's logit as a sum over input tokens, through all paths together."""
     found, aligned = attributed(bench), prompt_columns(bench, 0)
-    unit = "logit of the answer"
-    data = {
-        "categories": [visible_token(label) for label in aligned.labels],
-        "series": [mean_series(unit, aligned.gather(found.tokens, np.sum))],
-        "unit": unit,
-        "marks": {aligned.t_inst: "T_inst"},
-    }
+    values = aligned.gather(found.tokens, np.sum)
     caption = (
-        "Exact: all paths through all heads, none enumerated. Mean over all samples; whiskers: two "
-        f"standard errors. Biases add {found.biases.mean():.3g}. Together they give the model's "
-        f"own logits up to a relative error of {found.completeness:.1g}."
+        "Exact: all paths through all heads, none enumerated. Biases add "
+        f"{found.biases.mean():.3g}. Together they give the model's own logits up to a relative "
+        f"error of {found.completeness:.1g}. Mean over all samples;"
     )
-    return Figure("bars", "What each input token contributes", caption, data)
+    title, unit = "What each input token contributes", "logit of the answer"
+    return token_bars(title, caption, aligned.labels, values, aligned.t_inst, unit)
 
 
 def paths_by_token(counts: PathCounts) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ivmethods.probes.separability import separable_by_chance
 if TYPE_CHECKING:
     from ivfixtures.suite.cells import Cell
 
+FLAT = ("bag of words", "layer-0 input")
 SHOWN_TOKENS = 8
 SHOWN_MISTAKES = 20
 
@@ -33,33 +34,33 @@ def accuracy_by_layer(
     labels = probes.rephrasings.labels
     count = len(probes.probe.by_layer)
     controls = probes.controls(name)
-    flat = [
-        series(control, [accuracy(controls[control])] * count)
-        for control in ("bag of words", "layer-0 input")
-    ]
 
     def by_layer(title: str, predictions: np.ndarray, of: np.ndarray = labels) -> dict[str, Any]:
         found = [one_against_rest(predicted, of, index) for predicted in predictions]
         return series(title, [accuracy(each) for each in found])
 
+    lines = [
+        by_layer("T_inst residual", probes.probe.by_layer),
+        *(series(control, [accuracy(controls[control])] * count) for control in FLAT),
+        by_layer("shuffled labels", probes.shuffled, probes.shuffled_labels),
+        *([by_layer("random weights", copy.by_layer)] if copy else []),
+    ]
+    caption = " Layer l is the output of block l; the words and the layer-0 input have no layer."
+    return accuracy_lines("Accuracy of a linear probe by layer", lines, name, threshold, caption)
+
+
+def accuracy_lines(
+    title: str, lines: Sequence[dict[str, Any]], task: str, threshold: float, caption: str = ""
+) -> Figure:
+    """A figure of accuracies by layer, a line a series."""
     data = {
-        "x": list(range(count)),
-        "x_label": "layer",
-        "series": [
-            by_layer("T_inst residual", probes.probe.by_layer),
-            *flat,
-            by_layer("shuffled labels", probes.shuffled, probes.shuffled_labels),
-            *([by_layer("random weights", copy.by_layer)] if copy else []),
-        ],
-        "unit": f"accuracy, {name} against the others",
-        "threshold": threshold,
-        "limits": [0.4, 1.0],
+        "x": list(range(len(lines[0]["values"]))),
+        "series": lines,
+        **{"x_label": "layer", "unit": f"accuracy, {task} against the others"},
+        **{"threshold": threshold, "limits": [0.4, 1.0]},
     }
-    caption = (
-        "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %. Layer l "
-        "is the output of block l; the words and the layer-0 input have no layer."
-    )
-    return Figure("lines", "Accuracy of a linear probe by layer", caption, data)
+    said = "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %."
+    return Figure("lines", title, said + caption, data)
 
 
 def lda_scatter(probes: Probes) -> Figure:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import rankdata
 
+from claims.instruction_vectors.probing_exhibits import accuracy_lines
 from ivevidence import Decision, Figure, Table
 from ivevidence.records.cells import Entry
 from ivfixtures.measuring.probing import Probes
+from ivfixtures.suite.behaviour_exhibits import behaviour_bars
 from ivfixtures.suite.exhibits import layers_text, pair_maps, series
 from ivmethods.patching.resemblance import Sweeps
 from ivmethods.patching.sweep import LayerTuple
 from ivmethods.probes.held_out import accuracy, one_against_rest
 from ivmethods.statistics.clusters import clusters
-from ivmethods.statistics.univariate import clopper_pearson, concentration
+from ivmethods.statistics.univariate import concentration
 
 if TYPE_CHECKING:
     from ivfixtures.suite.cells import Cell
@@ -47,20 +49,7 @@ def effect_maps(
 
 def behaviour(parts: Mapping[str, Cell]) -> Figure:
     """EMA and IA at every stage (like Figure 20)."""
-    data = {
-        "categories": list(parts),
-        "series": [
-            series(name, [clopper_pearson(hits) for hits in found])
-            for name, found in {
-                "EMA": [part.exact for part in parts.values()],
-                "IA": [part.valid for part in parts.values()],
-            }.items()
-        ],
-        "unit": "share of samples",
-        "limits": [0.0, 1.0],
-    }
-    caption = "Share of right (EMA) and of valid (IA) answers; bounds: one-sided 5 %, exact."
-    return Figure("bars", "Behaviour by stage", caption, data)
+    return behaviour_bars("Behaviour by stage", parts, "Right (EMA) and valid (IA) answers")
 
 
 def correlations(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
@@ -129,16 +118,7 @@ def accuracy_by_layer(probes: Mapping[str, Probes], task: str, threshold: float)
         by_layer = [one_against_rest(p, labels, index) for p in of.probe.by_layer]
         missing = [None] * (most - len(by_layer))  # stages may have fewer layers than others
         lines.append(series(stage, [*(accuracy(found) for found in by_layer), *missing]))
-    data = {
-        "x": list(range(most)),
-        "x_label": "layer",
-        "series": lines,
-        "unit": f"accuracy, {task} against the others",
-        "threshold": threshold,
-        "limits": [0.4, 1.0],
-    }
-    caption = "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %."
-    return Figure("lines", "Accuracy of a linear probe by layer and stage", caption, data)
+    return accuracy_lines("Accuracy of a linear probe by layer and stage", lines, task, threshold)
 
 
 def _effects(part: Cell, kind: str) -> np.ndarray:

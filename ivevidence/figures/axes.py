@@ -12,7 +12,7 @@ from ivevidence.figures.text import format_number, power_of_ten, shorten, squeez
 LABEL_SIZE = 8.0
 LEGEND_ROW = 14.0
 _SAMPLE = 22.0
-_LONGEST = 34
+_LONGEST = 40
 _THRESHOLD: dict[str, Any] = {"width": 1.2, "dash": "5 3", "alpha": 0.8}
 
 Entry = tuple[Callable[[Canvas, float, float], None], str]
@@ -102,7 +102,7 @@ def upright_axis(canvas: Canvas, scale: Scale, left: float, right: float, unit: 
         y = scale(value)
         canvas.line([(left - 3, y), (right, y)], width=0.6, alpha=0.25 if value else 0.9)
         canvas.text(left - 6, y + 3, label, anchor="end", size=LABEL_SIZE)
-    canvas.upright(9, (scale.start + scale.end) / 2, unit)
+    canvas.upright(9, (scale.start + scale.end) / 2, shorten(unit, _LONGEST))
 
 
 def level_axis(
@@ -114,7 +114,8 @@ def level_axis(
         canvas.line([(x, foot + 3), (x, top)], width=0.6, alpha=0.25 if value else 0.9)
         canvas.text(x, foot + 12, label, anchor="middle", size=LABEL_SIZE)
     middle = (scale.start + scale.end) / 2
-    canvas.text(middle, foot + 25, unit, anchor="middle", alpha=0.7, size=LABEL_SIZE)
+    said = shorten(unit, _LONGEST)
+    canvas.text(middle, foot + 25, said, anchor="middle", alpha=0.7, size=LABEL_SIZE)
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,7 @@ class Rows:
     @property
     def named(self) -> list[int]:
         """The rows whose names are written: all of them where there is room."""
-        every = label_every(self.step, LABEL_SIZE + 2)
-        return [k for k in range(len(self.names)) if k in self.marks or k % every == 0]
+        return [*range(0, len(self.names), label_every(self.step, LABEL_SIZE + 2))]
 
     def y(self, row: float) -> float:
         """Return the middle of a row."""

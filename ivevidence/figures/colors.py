@@ -41,11 +41,6 @@ def cell_pixels(relative: np.ndarray) -> np.ndarray:
     return np.concatenate([colors, np.where(missing, 0.2, 1.0)[..., None]], axis=-1)
 
 
-def hex_color(rgb: np.ndarray) -> str:
-    """Return RGB in [0, 1] in SVG's notation."""
-    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in rgb)
-
-
 def text_colors(rgb: np.ndarray) -> np.ndarray:
     """Return colors that can be read on `rgb`."""
     return np.where(rgb @ np.array([0.3, 0.59, 0.11]) < 0.55, "#ffffff", "#1a1f26")
@@ -55,11 +50,9 @@ def colorbar(
     canvas: Canvas, x: float, top: float, height: float, ends: tuple[float, float], unit: str
 ) -> None:
     """Draw the scale from `ends[0]` (0 or minus `ends[1]`) at the foot to `ends[1]`."""
-    steps, (low, high) = 33, ends
-    for k, color in enumerate(scale_colors(np.linspace(1, -1 if low else 0, steps))):
-        y = top + height * k / steps
-        # Each step reaches to the end, the next covers it: seams would show otherwise.
-        canvas.rect(x, y, 9, top + height - y, hex_color(color))
+    low, high = ends
+    steps = np.linspace(1, -1 if low else 0, 33)
+    canvas.image(x, top, 9, height, cell_pixels(steps)[:, None])
     canvas.rect(x, top, 9, height, None, edge=EDGE, line=0.5)
     labels = [format_number(value) for value in (high, (low + high) / 2, low)]
     for part, label in enumerate(labels):

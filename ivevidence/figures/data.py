@@ -5,19 +5,12 @@ import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ivevidence.figures.checks import (
-    check_bounds,
-    check_length,
-    check_most,
-    check_range,
-    refuse,
-)
+from ivevidence.figures.checks import check_bounds, check_most, check_range, refuse
+from ivevidence.figures.series import Series, Values, check_series
 from ivevidence.records.codec import EvidenceError, Record, check_count
 
 ALPHA = 0.05
-MOST_SERIES, MOST_CLASSES = 10, 12
-
-Values = tuple[float | None, ...]
+MOST_CLASSES = 12
 
 
 @dataclass(frozen=True)
@@ -112,38 +105,6 @@ class Matrix(Record):
 
 
 @dataclass(frozen=True)
-class Series(Record):
-    """A named row of values with their intervals, None where there is none."""
-
-    name: str
-    values: Values
-    lows: Values = ()
-    highs: Values = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("lows", "highs"):
-            if getattr(self, name):
-                check_length(self, name, len(self.values), "value")
-        check_bounds(self, self.lows, self.highs)
-
-    @property
-    def intervals(self) -> list[tuple[float, float] | None]:
-        """Bounds of each value, None where one of them is missing."""
-        if not self.lows or not self.highs:
-            return [None] * len(self.values)
-        return [
-            None if low is None or high is None else (low, high)
-            for low, high in zip(self.lows, self.highs, strict=True)
-        ]
-
-    @property
-    def drawn(self) -> list[float]:
-        """All numbers that an axis has to reach."""
-        return [v for v in (*self.values, *self.lows, *self.highs) if v is not None]
-
-
-@dataclass(frozen=True)
 class Bars(Record):
     """Bars of several series in each category (a task, a token), side by side or `overlaid`.
 
@@ -163,7 +124,7 @@ class Bars(Record):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_series(self, self.series, len(self.categories), "category")
+        check_series(self, self.series, len(self.categories), "category")
         check_range(self, "marks", self.marks, 0, len(self.categories) - 1)
         if self.log:
             axis = (self.threshold, *(self.limits or ()))
@@ -194,7 +155,7 @@ class Lines(Record):
         super().__post_init__()
         if list(self.x) != sorted(set(self.x)):
             refuse(self, "x", list(self.x), "strictly increasing")
-        _check_series(self, self.series, len(self.x), "x")
+        check_series(self, self.series, len(self.x), "x")
         last = len(self.levels) - 1
         check_range(self, "marks", self.marks, 0, last)
         if self.levels:
@@ -276,12 +237,3 @@ FIGURE_DATA: dict[str, type[Record]] = {
     "points": Points,
     "intervals": Intervals,
 }
-
-
-def _check_series(record: Record, found: tuple[Series, ...], length: int, of: str) -> None:
-    check_most(record, "series", MOST_SERIES)
-    for k, series in enumerate(found):
-        try:
-            check_length(series, "values", length, of)
-        except EvidenceError as error:
-            raise error.within(f"series[{k}]", where=type(record).__name__) from None

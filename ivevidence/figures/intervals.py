@@ -34,7 +34,8 @@ def draw_intervals(title: str, intervals: Intervals) -> str:
     canvas = Canvas(right + 16 + widest, rows.foot + (30 if intervals.one_scale else 6))
     shared = padded([v for e in estimates for v in _numbers(e)], start=left, end=right)
     if intervals.one_scale:
-        level_axis(canvas, shared, rows.top, rows.foot, intervals.unit)
+        if any(map(_numbers, estimates)):
+            level_axis(canvas, shared, rows.top, rows.foot, intervals.unit)
         _join(canvas, estimates, shared, rows)
     else:
         _draw_sides(canvas, rows, right)

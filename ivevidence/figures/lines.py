@@ -17,9 +17,10 @@ from ivevidence.figures.axes import (
     upright_axis,
 )
 from ivevidence.figures.colors import DASHES, SERIES, marker
-from ivevidence.figures.data import Lines, Series
+from ivevidence.figures.data import Lines
+from ivevidence.figures.series import Series
 from ivevidence.figures.svg import Canvas, outline
-from ivevidence.figures.text import format_number, largest, text_width
+from ivevidence.figures.text import format_number, largest, shorten, text_width
 
 _LEFT, _TOP, _HEIGHT, _WIDTH = 48.0, 12.0, 170.0, 300.0
 _TALLEST = 400.0
@@ -39,7 +40,9 @@ def draw_lines(title: str, lines: Lines) -> str:
     x, y = _x_axis(canvas, lines, left, right, foot), padded(_drawn(lines), start=foot, end=_TOP)
     if lines.levels:
         rows.draw(canvas, right)
-        canvas.upright(9, (_TOP + foot) / 2, lines.unit)
+        for k in range(len(lines.levels)):
+            canvas.line([(left, rows.y(k)), (right, rows.y(k))], width=0.5, alpha=0.25)
+        canvas.upright(9, (_TOP + foot) / 2, shorten(lines.unit, 34))
     else:
         upright_axis(canvas, y, left, right, lines.unit)
     place = rows.y if lines.levels else y
@@ -71,7 +74,8 @@ def _x_axis(canvas: Canvas, lines: Lines, left: float, right: float, foot: float
         if x(value) - text_width(label, LABEL_SIZE) / 2 >= free:
             canvas.text(x(value), foot + 12, label, anchor="middle", size=LABEL_SIZE)
             free = x(value) + text_width(label, LABEL_SIZE) / 2 + 5
-    canvas.text((left + right) / 2, foot + 26, lines.x_label, anchor="middle", alpha=0.7)
+    middle, said = (left + right) / 2, shorten(lines.x_label, 40)
+    canvas.text(middle, foot + 26, said, anchor="middle", alpha=0.7, size=LABEL_SIZE)
     return x
 
 

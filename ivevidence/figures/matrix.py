@@ -26,24 +26,27 @@ def draw_matrix(title: str, matrix: Matrix) -> str:
     across = max(1, min(len(matrix.panels), int(720 // slot)))
     down = max(1, -(-len(matrix.panels) // across))
     right, pitch = rows.left + across * slot, above + height + below
-    canvas = Canvas(right + 74, down * pitch + 8)
+    mark = shorten(matrix.mark, 34)
+    wide = max(right + 74, rows.left + 84 + text_width(mark, LABEL_SIZE))
+    canvas = Canvas(wide, down * pitch + 8)
     limit = matrix.limit or np.max(np.abs(_known(matrix)), initial=0.0) or 1.0
     for k, panel in enumerate(matrix.panels):
         line, place = divmod(k, across)
         x, y = rows.left + place * slot, line * pitch + above
         if place == 0:
             Rows(rows.names, {}, high, y, rows.left).draw(canvas, right)
-            canvas.upright(9, (y + y + height) / 2, matrix.row_label)
+            canvas.upright(9, y + height / 2, shorten(matrix.row_label, 24))
         canvas.text(x, y - 7, shorten(panel.title, int(slot / text_width("x"))), bold=True)
         if panel.values and names:
             _draw_panel(canvas, panel, (x, y), (width, high), limit)
             _draw_columns(canvas, names, (x, y + len(panel.values) * high), width)
             foot = y + len(panel.values) * high + below - 13
             middle = x + len(names) * width / 2
-            canvas.text(middle, foot, matrix.column_label, anchor="middle", size=8, alpha=0.7)
+            said = shorten(matrix.column_label, int(slot / text_width("x")))
+            canvas.text(middle, foot, said, anchor="middle", size=LABEL_SIZE, alpha=0.7)
     low = -limit if any(value < 0 for value in _known(matrix)) else 0.0
     colorbar(canvas, right, above, height, (low, limit), matrix.unit)
-    _draw_key(canvas, matrix, rows.left, down * pitch + 2)
+    _draw_key(canvas, matrix, mark, rows.left, down * pitch + 2)
     return canvas.svg(_describe(title, matrix))
 
 
@@ -70,7 +73,8 @@ def _draw_panel(
         for row, column in np.argwhere(~np.isnan(values)):
             place = left + (column + 0.5) * width, top + (row + 0.5) * high
             said, color = two_digits(values[row, column]), inks[row, column]
-            canvas.text(*place, said, anchor="middle", middle=True, size=7.5, color=color)
+            if text_width(said, 6) <= width:
+                canvas.text(*place, said, anchor="middle", middle=True, size=7.5, color=color)
     marks: dict[str, str] = {}
     for row, column in panel.marked:
         x, y = left + column * width, top + row * high
@@ -96,13 +100,12 @@ def _draw_columns(
             canvas.text(x, y, names[k], anchor="middle", size=LABEL_SIZE)
 
 
-def _draw_key(canvas: Canvas, matrix: Matrix, x: float, y: float) -> None:
+def _draw_key(canvas: Canvas, matrix: Matrix, mark: str, x: float, y: float) -> None:
     """Say what marked and gray cells are, where there are any."""
     if any(panel.marked for panel in matrix.panels):
         canvas.rect(x, y - 7, 8, 8, None, edge=INK)
-        said = shorten(matrix.mark, 34)
-        canvas.text(x + 12, y, said, size=LABEL_SIZE)
-        x += 28 + text_width(said, LABEL_SIZE)
+        canvas.text(x + 12, y, mark, size=LABEL_SIZE)
+        x += 28 + text_width(mark, LABEL_SIZE)
     if any(value is None for panel in matrix.panels for row in panel.values for value in row):
         canvas.rect(x, y - 7, 8, 8, "#808080", alpha=0.2)
         canvas.text(x + 12, y, "no value", size=LABEL_SIZE)

@@ -44,16 +44,26 @@ def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
     own = cell.effects()[:, cell.sweep.tuples.index(layers)]
     t_inst = source.position - source.start
     effects = np.insert(cell.controls(layers)["positions"], t_inst, own, axis=1)
-    unit = f"mean effect ({UNITS[cell.metric]})"
     tokens = token_texts(cell.bench.tokenizer, source.ids[source.start :])
+    title = f"Effect by source position, layers {layers_text(layers)}"
+    unit = f"mean effect ({UNITS[cell.metric]})"
+    return token_bars(title, "All samples;", tokens, effects, t_inst, unit)
+
+
+def token_bars(
+    title: str, caption: str, tokens: Sequence[str], values: np.ndarray, t_inst: int, unit: str
+) -> Figure:
+    """Means over samples of a value of each token.
+
+    values: `[sample, token]`. t_inst: which token is T_inst.
+    """
     data = {
         "categories": [visible_token(token) for token in tokens],
-        "series": [mean_series(unit, effects)],
+        "series": [mean_series(unit, values)],
         "unit": unit,
         "marks": {t_inst: "T_inst"},
     }
-    title = f"Effect by source position, layers {layers_text(layers)}"
-    return Figure("bars", title, "All samples; whiskers: two standard errors.", data)
+    return Figure("bars", title, f"{caption} whiskers: two standard errors.", data)
 
 
 def top_tuples(cell: Cell) -> Table:
