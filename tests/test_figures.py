@@ -117,6 +117,7 @@ def test_text_from_data_stays_text(figure, text):
     svg = draw(replace(figure, title=text, data=data))
     svg.encode()
     assert_inside(svg)
+    assert float(parsed(svg).get("viewBox").split()[2]) < 1000  # whatever the texts
     tags = {element.tag.split("}")[1] for element in parsed(svg).iter()}
     assert tags <= {"svg", "path", "text", "image"}
     attributes = {name for e in parsed(svg).iter() for name in e.attrib}
@@ -247,7 +248,11 @@ def test_rows_and_columns_of_a_matrix_are_where_they_are_said_to_be():
     assert "panel: largest 1 at row r0, column c1, 1 chosen" in label(svg)
     heights = [float(e.get("y")) for name in ("r0", "r1", "r2") for e in texts(svg, name)]
     assert heights == sorted(heights)
-    assert not {"chosen", "no value"} & set(words(draw(matrix([[1, 2]]))))
+    plain = elements(draw(matrix([[1, 2], [3, 4], [5, 6]])), "text")
+    read = sorted(plain, key=lambda text: (float(text.get("y")), float(text.get("x"))))
+    numbers = [text.text for text in read if ".00" in (text.text or "")]
+    assert numbers == ["1.00", "2.00", "3.00", "4.00", "5.00", "6.00"]
+    assert not {"chosen", "no value"} & {text.text for text in plain}
 
 
 def maps(svg: str) -> list:

@@ -9,7 +9,7 @@ from ivevidence.figures.axes import Rows, Scale, clamped, draw_threshold, level_
 from ivevidence.figures.colors import SERIES, marker
 from ivevidence.figures.data import Estimate, Intervals
 from ivevidence.figures.svg import INK, Canvas, outline
-from ivevidence.figures.text import format_number, text_width
+from ivevidence.figures.text import format_number, shorten, text_width
 
 _WIDTH, _TOP, _TALLEST, _SMALL = 170.0, 14.0, 900.0, 7.5
 
@@ -112,7 +112,7 @@ def _said(estimate: Estimate) -> str:
 
 
 def _word(outcome: str) -> str:
-    return outcome.replace("_", " ")
+    return shorten(outcome.replace("_", " "), 24)
 
 
 def _describe(title: str, estimates: Sequence[Estimate]) -> str:
