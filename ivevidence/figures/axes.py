@@ -147,7 +147,7 @@ class Rows:
             for k, name in enumerate(names)
         ]
         widest = max((text_width(name, LABEL_SIZE) for name in said), default=0.0)
-        return cls(tuple(said), marks, step, top, 24 + 1.1 * widest)
+        return cls(tuple(said), marks, step, top, 24 + widest * (1.1 if marks else 1))
 
     @property
     def foot(self) -> float:
