@@ -214,15 +214,16 @@ def example_figures(strength: float, layers: int, rng: np.random.Generator) -> t
     best = np.unravel_index(np.nanargmax(upper), upper.shape)
     maps = [
         Figure(
-            "heatmap",
+            "matrix",
             title,
             "Mean over 50 samples of the samples that decide; single layers on the "
             "diagonal. Outlined: the pair picked on the picking part.",
             {
-                "layers": list(range(layers)),
-                "values": upper * factor,
-                "unit": "effect (rr)",
-                "highlight": [[int(best[0]), int(best[1])]],
+                "rows": [str(k) for k in range(layers)],
+                "columns": [str(k) for k in range(layers)],
+                "panels": [{"title": "", "values": upper * factor, "marked": [best]}],
+                **{"row_label": "layer i", "column_label": "layer j", "unit": "effect (rr)"},
+                "mark": "picked",
             },
         )
         for title, factor in (("Effect", 1.0), ("Specific effect", 0.8))
@@ -230,15 +231,15 @@ def example_figures(strength: float, layers: int, rng: np.random.Generator) -> t
     tokens = ["Give", " the", " comparative", " form", " of", " the", " adjective", "."]
     values = rng.normal(0, 0.05, len(tokens)) + np.array([0] * 7 + [strength])
     bars = Figure(
-        "positions",
+        "bars",
         "Other instruction positions as source",
         "Effect of the confirmed tuple, 90 % intervals.",
         {
-            "tokens": tokens,
-            "values": values,
-            "lows": values - 0.06,
-            "highs": values + 0.06,
-            "t_inst": 7,
+            "categories": tokens,
+            "series": [
+                {"name": "effect", "values": values, "lows": values - 0.06, "highs": values + 0.06}
+            ],
+            "marks": {7: "T_inst"},
             "unit": "effect (rr)",
         },
     )

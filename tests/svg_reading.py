@@ -3,6 +3,7 @@
 import base64
 import re
 import zlib
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -27,22 +28,19 @@ def label(svg: str) -> str:
     return parsed(svg).get("aria-label")
 
 
-def grid_heights(svg: str) -> dict[str, float]:
-    """Heights of the grid lines by the label to their left."""
-    found = [e for e in elements(svg, "text", x="42") if e.get("text-anchor") == "end"]
-    return {e.text: float(e.get("y")) - 3 for e in found}
-
-
 def points(path: ElementTree.Element) -> np.ndarray:
     """The absolute points of a path, `[point, xy]`."""
     found = re.findall(r"[ML](-?[\d.e+]+) (-?[\d.e+]+)", path.get("d"))
     return np.array(found, dtype=float).reshape(-1, 2)
 
 
-def strokes(svg: str, color: str, width: float | None = None) -> list[np.ndarray]:
-    """Points of the lines of a color (and width)."""
-    found = elements(svg, "path", stroke=color)
-    return [points(e) for e in found if width is None or float(e.get("stroke-width", 1)) == width]
+def colored(svg: str) -> dict[str, list[ElementTree.Element]]:
+    """What is drawn in colors that are not the page's ink, by color."""
+    found: dict[str, list[ElementTree.Element]] = {}
+    for path in elements(svg, "path"):
+        for color in {path.get("fill"), path.get("stroke")} - {None, "none", "currentColor"}:
+            found.setdefault(color, []).append(path)
+    return found
 
 
 def pixels(image: ElementTree.Element) -> np.ndarray:
@@ -63,6 +61,37 @@ def assert_inside(svg: str) -> None:
         for x, y in points(path):
             assert -1 <= x <= width + 1, path.attrib
             assert -1 <= y <= height + 1, path.attrib
-    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+    for text in elements(svg, "text"):
         assert 0 <= float(text.get("x")) <= width
         assert 0 <= float(text.get("y")) <= height
+        left, right = reach(text)
+        assert left >= 0, text.text
+        assert right <= width, text.text
+
+
+def reach(text: ElementTree.Element) -> tuple[float, float]:
+    """Where a text begins and ends at least, in a narrow font; a turned one nowhere but at x."""
+    x, long = float(text.get("x")), 0.45 * size(text) * len(text.text or "")
+    long *= not text.get("transform")
+    left = x - long * ("start", "middle", "end").index(text.get("text-anchor", "start")) / 2
+    return left, left + long
+
+
+def size(text: ElementTree.Element) -> float:
+    return float(text.get("font-size", "9px").removesuffix("px"))
+
+
+def assert_legible(svg: str) -> None:
+    """Check that no texts above, or beside, one another run into each other."""
+    columns: dict[tuple[str | None, ...], list[ElementTree.Element]] = {}
+    for text in elements(svg, "text"):
+        if not text.get("transform"):
+            columns.setdefault((text.get("x"), text.get("text-anchor")), []).append(text)
+            columns.setdefault((text.get("y"),), []).append(text)
+    for place, found in columns.items():
+        if len(place) == 1:
+            beside = sorted(map(reach, found))
+            assert all(one[1] <= other[0] + 0.1 for one, other in pairwise(beside)), place
+        else:
+            heights = sorted((float(text.get("y")), size(text)) for text in found)
+            assert all(low[0] - up[0] >= 0.75 * low[1] for up, low in pairwise(heights)), place

@@ -527,9 +527,9 @@ def test_each_mode_judges_the_prompts_that_it_names(judged):
         assert ("chat" in cell.provenance) == used
         assert f"--chat-template {mode}" in cell.command
         # The controls are the instruction's own positions, and no others of the chat.
-        bars = next(figure.data for figure in cell.figures if figure.kind == "positions")
-        assert "".join(bars["tokens"]) == INSTRUCTION
-        assert bars["t_inst"] == len(bars["tokens"]) - 1
+        bars = next(figure.data for figure in cell.figures if figure.kind == "bars")
+        assert "".join(bars["categories"]).replace("·", " ") == INSTRUCTION
+        assert bars["marks"] == {str(len(bars["categories"]) - 1): "T_inst"}
         prompt = cell.prompts[0]
         marks = prompt.marks
         assert prompt.answer.startswith(prompt.token.strip())

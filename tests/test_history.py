@@ -1,42 +1,23 @@
-"""Claims over checkpoints, and the figures of kind `history`."""
+"""Claims over checkpoints."""
 
 import re
 from dataclasses import replace
 
-import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ivevidence import Decision, EvidenceError, Figure, draw
+from ivevidence import Decision
 from ivevidence.compare.history import followed, histories
 from ivevidence.compare.history_page import history_page
 from ivevidence.compare.history_text import history_text
-from ivevidence.figures.colors import SERIES
-from ivevidence.report.terminal import GLYPHS, width
-from tests.figure_examples import history
+from ivevidence.report.terminal import width
 from tests.run_examples import a_run, light_cell, runs
-from tests.svg_reading import assert_inside, elements, grid_heights, label, points, words
 from tests.test_report import Page, hostile
-
-NUMBERS = st.floats(-1e300, 1e300)
 
 
 def training(*steps: str) -> dict:
     """A run a step, as it comes from judging each checkpoint on its own."""
     return {f"run-{step}": a_run(light_cell(f"step-{step}")) for step in steps}
-
-
-def figure(*given_points, **data) -> Figure:
-    drawn = [{"label": f"c{k}", **point} for k, point in enumerate(given_points)]
-    return Figure("history", "", "", {"points": drawn, **data})
-
-
-def point(verdict="supported", estimate=None, low=None, high=None, threshold=None, group=0) -> dict:
-    return {
-        "verdict": verdict, "estimate": estimate, "low": low, "high": high,
-        "threshold": threshold, "group": group,
-    }  # fmt: skip
 
 
 def test_checkpoints_come_in_the_order_of_runs_and_of_their_cells():
@@ -132,7 +113,7 @@ def test_the_page_has_a_figure_and_a_row_of_numbers_a_trace():
     assert len(svgs) == 2
     assert "1 supported; 1 refuted" in svgs[0]["aria-label"]
     said = " ".join(page.texts)
-    assert said.count("0.3 [0.2, 0.4]") == 3
+    assert said.count("0.3 [0.2, 0.4]") == 6  # in the figures too
     assert "2 runs: run-1, run-2" in said
     assert len(page.all("caption")) == len(page.all("table")) == 1
     assert all(attrs.get("scope") for name, attrs in page.tags if name == "th")
@@ -167,106 +148,3 @@ def test_text_from_data_is_neither_markup_nor_control(texts):
     for tag, attrs in Page(source).tags:
         assert tag not in ("img", "iframe")
         assert not [name for name in attrs if name.startswith("on")]
-
-
-def test_verdicts_differ_in_shape_and_have_a_legend():
-    drawn = draw(figure(*(point(verdict, 0.5) for verdict in GLYPHS)))
-    assert {"supported", "refuted", "inconclusive", "not applicable"} <= set(words(drawn))
-    shapes = set()
-    for verdict in GLYPHS:
-        svg = draw(figure(point(verdict, 0.5)))
-        (mark,) = {_shape(e.get("d")) for e in elements(svg, "path") if "z" in e.get("d")}
-        shapes.add(mark)
-    assert len(shapes) == len(GLYPHS)
-
-
-def _shape(d: str) -> tuple[str, ...]:
-    """Corners of a marker from its middle, or its commands where it has none."""
-    found = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", d)
-    corners = np.array(found, dtype=float)
-    around = [f"{u:.0f},{v:.0f}" for u, v in (corners - corners.mean(axis=0)) / 2 + 0.01]
-    return ("".join(re.findall("[a-zA-Z]", d)), *around)
-
-
-def test_estimates_stand_at_their_heights_and_without_one_at_the_foot():
-    svg = draw(figure(point("refuted", 0), point("refuted", 1), point("refuted")))
-    heights = grid_heights(svg)
-    marks = [e for e in elements(svg, "path", fill=SERIES[1]) if e.get("d").count("z") == 3]
-    corners = points(marks[0]).reshape(3, 3, 2)
-    middles = (corners[:, :, 1].min(axis=1) + corners[:, :, 1].max(axis=1)) / 2
-    assert middles[:2] == pytest.approx([heights["0"], heights["1"]], abs=1.5)
-    assert middles[2] > heights["0"] + 5
-
-
-def test_intervals_are_drawn_open_where_a_bound_is_missing():
-    svg = draw(figure(point("supported", 1, 0, 2), point("supported", 1, 0, None)))
-    (whiskers,) = elements(svg, "path", opacity="0.75")
-    lines = points(whiskers).reshape(-1, 2, 2)
-    heights = grid_heights(svg)
-    upright = [line for line in lines if line[0, 0] == line[1, 0]]
-    assert upright[0][:, 1] == pytest.approx([heights["0"], heights["2"]], abs=0.2)
-    assert upright[1][1, 1] < heights["2"] - 2
-    assert len(lines) - len(upright) == 3  # a cap a bound
-
-
-def test_only_neighbours_of_one_group_with_estimates_are_joined():
-    drawn = [point("supported", 1), point("supported", 2), point("refuted", 3, group=1)]
-    svg = draw(figure(*drawn, point("refuted", group=1), point("refuted", 1, group=1)))
-    (joints,) = elements(svg, "path", opacity="0.35")
-    assert joints.get("d").count("M") == 1
-    over_a_gap = draw(figure(point("supported", 1), point(None), point("supported", 2)))
-    assert elements(over_a_gap, "path", opacity="0.35")[0].get("d").count("M") == 1
-
-
-def test_a_threshold_that_moves_is_drawn_where_it_held():
-    svg = draw(figure(*(point("supported", 1, threshold=t) for t in (0.5, 0.5, 0.8))))
-    _, *lines = [points(e) for e in elements(svg, "path", stroke_dasharray="5 3")]
-    lengths = sorted(float(line[1, 0] - line[0, 0]) for line in lines)
-    assert lengths == pytest.approx([40, 80], abs=0.3)
-    assert "threshold" in words(svg)
-    assert "threshold 0.5" in words(draw(figure(point("supported", 1, threshold=0.5))))
-
-
-def test_long_names_lose_what_they_share_and_keep_their_ends():
-    names = [f"organization/model-of-some-size-step{k}000" for k in (1, 2)]
-    drawn = [{"label": name, **point("supported", 1)} for name in names]
-    svg = draw(Figure("history", "", "", {"points": drawn}))
-    assert {"…step1000", "…step2000"} <= set(words(svg))
-    single = draw(Figure("history", "", "", {"points": drawn[:1]}))
-    assert any(
-        word.startswith("organizat…") and word.endswith("step1000") for word in words(single)
-    )
-
-
-def test_what_a_history_shows_is_said():
-    said = label(draw(history()))
-    assert "1 not applicable; 1 inconclusive; 2 supported" in said
-    assert "at step-1000" in said
-    assert "at step-3000" in said
-    assert label(draw(figure())) == "History: . –."
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from([*GLYPHS, None]), *[NUMBERS | st.none()] * 3), max_size=12),
-    st.integers(1, 40),
-)
-@settings(deadline=None, max_examples=50)
-def test_anything_is_drawn_inside(found, long):
-    drawn = []
-    for verdict, estimate, one, other in found:
-        low, high = sorted((one, other)) if None not in (one, other) else (one, other)
-        drawn.append(point(verdict, estimate, low, high, other))
-    data = [{"label": f"{k}" * long, **p} for k, p in enumerate(drawn)]
-    assert_inside(draw(Figure("history", "", "", {"points": data})))
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 60, 300])
-def test_few_and_many_are_drawn(count):
-    svg = draw(history(count))
-    assert_inside(svg)
-    assert len(svg) < 4_000 + 400 * count
-
-
-def test_bounds_that_are_turned_around_are_refused():
-    with pytest.raises(EvidenceError, match=r"points\[0\].lows\[0\]=2"):
-        figure(point("supported", 1, 2, 1))

@@ -14,7 +14,6 @@ from ivevidence import (
     Drift,
     EvidenceError,
     Expectation,
-    Figure,
     digest_json,
     read_evidence,
     write_evidence,
@@ -51,8 +50,7 @@ def written(tmp_path_factory):
     """What is in an evidence file with every kind of figure, and in its file of expectations."""
     folder = tmp_path_factory.mktemp("written")
     found = example_cells()[:7]
-    intervals = Figure("intervals", "", "", {"criteria": found[-1].decision.to_json()["criteria"]})
-    found.append(replace(example_cell(), figures=(*EXAMPLES, intervals), comparison=COMPARISON))
+    found.append(replace(example_cell(), figures=EXAMPLES, comparison=COMPARISON))
     write_evidence(folder / "evidence.json", found, errors=ERRORS, run=RUN)
     known = expect(
         found, written_by="0.1.0", options={"samples": 100}, tasks={"adj_ant": digest_json({})}
@@ -135,10 +133,10 @@ GONE = object()
         ("evidence", ["cells", 6, "decision", "criteria", 0, "p_value"], 1.5),
         ("evidence", ["cells", 6, "decision", "criteria", 0, "threshold"], None),
         ("evidence", ["cells", 7, "figures", 0, "kind"], "pie"),
-        ("evidence", ["cells", 7, "figures", 0, "kind"], "head_maps"),
+        ("evidence", ["cells", 7, "figures", 0, "kind"], "bars"),
         ("evidence", ["cells", 7, "figures", 0, "data", "extra"], 1),
-        ("evidence", ["cells", 7, "figures", 0, "data", "totals"], GONE),
-        ("evidence", ["cells", 7, "figures", 0, "data", "tokens", 0], 1),
+        ("evidence", ["cells", 7, "figures", 0, "data", "panels"], GONE),
+        ("evidence", ["cells", 7, "figures", 0, "data", "rows", 0], 1),
         ("evidence", ["cells", 7, "figures", 4, "data", "classes", 0, "points", 0], [1.0]),
         ("evidence", ["cells", 7, "figures", 4, "data", "classes", 0, "points", 0], [1.0] * 3),
         ("evidence", ["cells", 7, "comparison", "drifts", 0, "n"], [3]),

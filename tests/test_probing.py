@@ -79,7 +79,7 @@ def test_a_checkpoint_is_probed_once_for_all_tasks_without_a_gate_of_competence(
         assert cell.decision.verdict != "not_applicable"
         first = cell.decision.criteria[0].name
         assert first == {"accuracy": "accuracy", "lead": "lead over bag of words"}[metric]
-        assert [figure.kind for figure in cell.figures] == ["lines", "scatter"]
+        assert [figure.kind for figure in cell.figures] == ["lines", "points"]
         own, other = cell.per_sample.values()
         assert len(cell.samples) == len(own) == 40
         assert [value is None for value in own] == [value is not None for value in other]

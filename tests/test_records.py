@@ -166,8 +166,8 @@ SHORT, OPEN, BEYOND = (
     ("build", "message"),
     [
         (lambda: Decision("maybe", ""), "verdict='maybe', but should be one of supported"),
-        (lambda: Figure("pie", "", "", {}), "kind='pie', but should be one of heatmap"),
-        (lambda: Figure("heatmap", "", "", {"unit": ""}), "data.layers=None, but should be given"),
+        (lambda: Figure("pie", "", "", {}), "kind='pie', but should be one of matrix"),
+        (lambda: Figure("matrix", "", "", {"unit": ""}), "data.columns=None, but should be given"),
         (lambda: Table("t", ("a",), ((1, 2),)), r"rows\[0\]=\[1, 2\], but should be 1 entries"),
         (lambda: Table("t", ("a",), ((True,),)), r"rows\[0\]\[0\]=True, but should be one of str"),
         (lambda: Prompt("p", ("a",), {1: "T_inst"}, "", ""), "marks=1, but should be a position"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from claims.instruction_vectors.stage_exhibits import series
 from ivevidence import Figure, Table
 from ivevidence.records.cells import Entry
 from ivfixtures.measuring.judge import Judged, Judgement, given
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.exhibits import series
 from ivmethods.statistics.univariate import clopper_pearson
 
 SHOWN_ANSWERS = 30
@@ -23,25 +26,39 @@ def by_task(cell: Cell, found: Judged | None, threshold: float) -> Figure:
     """
     every = {name: _cell_of(cell, name) for name in cell.bench.options.tasks}
     cells = {name: one for name, one in every.items() if one is cell or _can_answer(one)}
-    shares = {
-        "EMA": [clopper_pearson(one.exact) for one in cells.values()],
-        "IA (stated set)": [clopper_pearson(one.valid) for one in cells.values()],
-    }
-    lines = [series(name, intervals) for name, intervals in shares.items()]
+    judged = []
     if found:
         own = clopper_pearson(found.valid)
-        lines.append(series("IA (judge)", [own if one is cell else None for one in cells.values()]))
+        judged = [series("IA (judge)", [own if one is cell else None for one in cells.values()])]
+    caption = "Right (EMA) and valid (IA) answers of this checkpoint"
+    bars = behaviour_bars("Behaviour by task", cells, caption, judged, threshold=threshold)
+    if left_out := sorted(every.keys() - cells.keys()):
+        caption = f" Its tokenizer cannot take the prompts of {', '.join(left_out)}."
+        return replace(bars, caption=bars.caption + caption)
+    return bars
+
+
+def behaviour_bars(
+    title: str,
+    cells: Mapping[str, Cell],
+    caption: str,
+    more: Sequence[dict[str, Any]] = (),
+    *,
+    threshold: float | None = None,
+) -> Figure:
+    """EMA and IA of each of some cells, by name, and `more` series of them."""
+    exact, valid = (
+        [clopper_pearson(getattr(cell, name)) for cell in cells.values()]
+        for name in ("exact", "valid")
+    )
     data = {
         "categories": list(cells),
-        "series": lines,
+        "series": [series("EMA", exact), series("IA (stated set)", valid), *more],
         "unit": "share of samples",
         "threshold": threshold,
         "limits": [0.0, 1.0],
     }
-    caption = "Right (EMA) and valid (IA) answers of this checkpoint; bounds: one-sided 5 %, exact."
-    if left_out := sorted(every.keys() - cells.keys()):
-        caption += f" Its tokenizer cannot take the prompts of {', '.join(left_out)}."
-    return Figure("grouped_bars", "Behaviour by task", caption, data)
+    return Figure("bars", title, f"{caption}; bounds: one-sided 5 %, exact.", data)
 
 
 def counts(cell: Cell) -> Table:

@@ -51,21 +51,27 @@ def measured_activity(tracing: Tracing, position: int, *, seed: int) -> HeadActi
 
 def head_maps(found: Mapping[str, HeadActivity | None], title: str) -> Figure:
     """Mean activity of every head, a panel each (like Figures 5 and 25-32)."""
-    panels = [
-        {
-            "title": f"{name}, n={each.n}",
-            "values": each.mean.tolist(),
-            "significant": (each.holm < ALPHA).tolist(),
-        }
-        for name, each in found.items()
-        if each is not None
-    ]
+    measured = {name: each for name, each in found.items() if each is not None}
+    layers, heads = next((each.mean.shape for each in measured.values()), (0, 0))
+    data = {
+        "rows": [str(layer) for layer in range(layers)],
+        "columns": [str(head) for head in range(heads)],
+        "panels": [
+            {
+                "title": f"{name}, n={each.n}",
+                "values": each.mean,
+                "marked": np.argwhere(each.holm < ALPHA),
+            }
+            for name, each in measured.items()
+        ],
+        **{"row_label": "layer", "column_label": "head", "unit": "share of paths", "limit": 1.0},
+        "mark": "not as drawn paths",
+    }
     caption = (
         "Share of the high-ranking paths that use the head, mean over samples. Marked: other than "
         "in as many paths drawn from all paths of the token (two-sided, Holm over heads, 5 %)."
     )
-    data = {"panels": panels, "unit": "share of paths", "mark": "not as drawn paths"}
-    return Figure("head_maps", title, caption, data)
+    return Figure("matrix", title, caption, data)
 
 
 def strongest_heads(found: HeadActivity, title: str, *, most: int = 10) -> Table:

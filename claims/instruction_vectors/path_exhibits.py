@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from claims.instruction_vectors.path_views import PathCounts, path_counts, prompt_columns
 from ivevidence import Figure, Table
+from ivevidence.figures.svg import visible_token
+from ivevidence.figures.text import format_number
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.traces import attributed, released_applies
-from ivfixtures.suite.exhibits import mean_of_known
+from ivfixtures.suite.exhibits import mean_of_known, mean_series, token_bars
 from ivmethods.model.handles import network
 from ivmethods.model.ranks import HIGH_RANK
 from ivmethods.paths.graph import Semantics
@@ -20,59 +24,63 @@ DRAWN = "Tokens with more paths than --max-paths: 2,000 of them drawn uniformly,
 
 def path_bars(counts: PathCounts) -> Figure:
     """High-ranking paths by token, among all of its paths (like Figure 4)."""
-    mean, low, high = _mean_and_bounds(counts.high)
+    columns, high = counts.columns, mean_series("high-ranking paths", counts.high, floor=0.0)
+    series = [
+        {"name": "all paths", "values": counts.totals.mean(axis=0)},
+        _only(high, ~counts.drawn),
+        *([_only(high, counts.drawn, "estimated from a sample")] if counts.drawn.any() else []),
+    ]
     data = {
-        "tokens": list(counts.columns.labels),
-        "high_ranking": mean,
-        "totals": counts.totals.mean(axis=0).tolist(),
-        "lows": low,
-        "highs": high,
-        "estimated": counts.drawn.tolist(),
-        "t_inst": counts.columns.t_inst,
-        "sentence_end": counts.columns.sub,
+        "categories": [visible_token(label) for label in columns.labels],
+        "series": series,
+        "unit": "mean number of paths",
+        "marks": {
+            **({} if columns.sub is None else {columns.sub: "sentence end"}),
+            columns.t_inst: "T_inst",
+        },
+        **{"overlaid": True, "log": True},
     }
     caption = (
         "Mean over all samples; whiskers: two standard errors. Of a query of several tokens the "
         f"one with the most paths. {DRAWN if counts.drawn.any() else 'All paths counted.'}"
     )
-    return Figure("path_bars", f"Paths by token, k = {counts.tracing.k}", caption, data)
+    return Figure("bars", f"Paths by token, k = {counts.tracing.k}", caption, data)
 
 
 def strongest_paths(bench: Bench, counts: PathCounts) -> Figure:
     """The ten paths of the first sample that contribute most to the answer's logit."""
     sample, item = bench.samples()[0], bench.items[0]
+    tokens = token_texts(bench.model.tokenizer, sample.instructed)
+    last, paths = len(tokens) - 1, counts.tracing.strongest
     data = {
-        "tokens": list(token_texts(bench.model.tokenizer, sample.instructed)),
-        "paths": [
-            {"positions": list(positions), "value": logit}
-            for positions, logit in counts.tracing.strongest
+        "x": list(range(len(paths[0][0]) if paths else 0)),
+        "x_label": "blocks passed (0: the embedding)",
+        "series": [
+            {"name": f"{k + 1}: logit {format_number(logit)}", "values": positions}
+            for k, (positions, logit) in enumerate(paths)
         ],
-        "t_inst": sample.t_inst,
-        "unit": "logit",
+        "levels": [visible_token(token) for token in tokens],
+        "marks": {last: "T_last", sample.t_inst: "T_inst"}
+        if last != sample.t_inst
+        else {last: "T_inst, T_last"},
+        "unit": "token",
     }
     title = f"Strongest high-ranking paths of {item.query}, k = {counts.tracing.k}"
     caption = f"By what each contributes to the logit of {item.answers[0]}, from T_inst - 1 on."
-    return Figure("trajectories", title, caption, data)
+    return Figure("lines", title, caption, data)
 
 
 def attribution_bars(bench: Bench) -> Figure:
     """The answer's logit as a sum over input tokens, through all paths together."""
     found, aligned = attributed(bench), prompt_columns(bench, 0)
-    mean, low, high = _mean_and_bounds(aligned.gather(found.tokens, np.sum), floor=None)
-    data = {
-        "tokens": list(aligned.labels),
-        "values": mean,
-        "lows": low,
-        "highs": high,
-        "t_inst": aligned.t_inst,
-        "unit": "logit of the answer",
-    }
+    values = aligned.gather(found.tokens, np.sum)
     caption = (
-        "Exact: all paths through all heads, none enumerated. Mean over all samples; whiskers: two "
-        f"standard errors. Biases add {found.biases.mean():.3g}. Together they give the model's "
-        f"own logits up to a relative error of {found.completeness:.1g}."
+        "Exact: all paths through all heads, none enumerated. Biases add "
+        f"{found.biases.mean():.3g}. Together they give the model's own logits up to a relative "
+        f"error of {found.completeness:.1g}. Mean over all samples;"
     )
-    return Figure("positions", "What each input token contributes", caption, data)
+    title, unit = "What each input token contributes", "logit of the answer"
+    return token_bars(title, caption, aligned.labels, values, aligned.t_inst, unit)
 
 
 def paths_by_token(counts: PathCounts) -> Table:
@@ -150,11 +158,7 @@ def paths_by_k(bench: Bench) -> Table:
     return Table("By k and semantics", columns, tuple(rows), caption)
 
 
-def _mean_and_bounds(
-    values: np.ndarray, floor: float | None = 0.0
-) -> tuple[list[float], list[float], list[float]]:
-    """Means over samples and two standard errors around them, not below `floor`."""
-    mean = values.mean(axis=0)
-    error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-    low = mean - error if floor is None else np.maximum(mean - error, floor)
-    return mean.tolist(), low.tolist(), (mean + error).tolist()
+def _only(series: dict[str, Any], kept: np.ndarray, name: str = "") -> dict[str, Any]:
+    """The series at some tokens, nothing at the others."""
+    values = {key: np.where(kept, series[key], np.nan) for key in ("values", "lows", "highs")}
+    return {"name": name or series["name"], **values}

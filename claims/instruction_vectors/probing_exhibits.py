@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ivevidence import Figure, Table
 from ivfixtures.measuring.probing import Probes
+from ivfixtures.suite.exhibits import series
 from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, mean_recall, one_against_rest
 from ivmethods.probes.methods import RANDOM_LABELINGS
 from ivmethods.probes.separability import separable_by_chance
@@ -17,6 +18,7 @@ from ivmethods.probes.separability import separable_by_chance
 if TYPE_CHECKING:
     from ivfixtures.suite.cells import Cell
 
+FLAT = ("bag of words", "layer-0 input")
 SHOWN_TOKENS = 8
 SHOWN_MISTAKES = 20
 
@@ -33,31 +35,33 @@ def accuracy_by_layer(
     labels = probes.rephrasings.labels
     count = len(probes.probe.by_layer)
     controls = probes.controls(name)
-    flat = [
-        _series(control, [controls[control]] * count)
-        for control in ("bag of words", "layer-0 input")
+
+    def by_layer(title: str, predictions: np.ndarray, of: np.ndarray = labels) -> dict[str, Any]:
+        found = [one_against_rest(predicted, of, index) for predicted in predictions]
+        return series(title, [accuracy(each) for each in found])
+
+    lines = [
+        by_layer("T_inst residual", probes.probe.by_layer),
+        *(series(control, [accuracy(controls[control])] * count) for control in FLAT),
+        by_layer("shuffled labels", probes.shuffled, probes.shuffled_labels),
+        *([by_layer("random weights", copy.by_layer)] if copy else []),
     ]
+    caption = " Layer l is the output of block l; the words and the layer-0 input have no layer."
+    return accuracy_lines("Accuracy of a linear probe by layer", lines, name, threshold, caption)
 
-    def by_layer(predictions: np.ndarray, of: np.ndarray) -> list[OneAgainstRest]:
-        return [one_against_rest(predicted, of, index) for predicted in predictions]
 
+def accuracy_lines(
+    title: str, lines: Sequence[dict[str, Any]], task: str, threshold: float, caption: str = ""
+) -> Figure:
+    """A figure of accuracies by layer, a line a series."""
     data = {
-        "x": list(range(count)),
-        "series": [
-            _series("T_inst residual", by_layer(probes.probe.by_layer, labels)),
-            *flat,
-            _series("shuffled labels", by_layer(probes.shuffled, probes.shuffled_labels)),
-            *([_series("random weights", by_layer(copy.by_layer, labels))] if copy else []),
-        ],
-        "unit": f"accuracy, {name} against the others",
-        "threshold": threshold,
-        "limits": [0.4, 1.0],
+        "x": list(range(len(lines[0]["values"]))),
+        "series": lines,
+        **{"x_label": "layer", "unit": f"accuracy, {task} against the others"},
+        **{"threshold": threshold, "limits": [0.4, 1.0]},
     }
-    caption = (
-        "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %. Layer l "
-        "is the output of block l; the words and the layer-0 input have no layer."
-    )
-    return Figure("lines", "Accuracy of a linear probe by layer", caption, data)
+    said = "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %."
+    return Figure("lines", title, said + caption, data)
 
 
 def lda_scatter(probes: Probes) -> Figure:
@@ -73,15 +77,19 @@ def lda_scatter(probes: Probes) -> Figure:
             {
                 "name": task,
                 "points": probes.plane[own & probes.is_fitted].tolist(),
-                "held_out": probes.plane[own & ~probes.is_fitted].tolist(),
+                "hollow": probes.plane[own & ~probes.is_fitted].tolist(),
             }
         )
     caption = (
         f"T_inst residuals of layer {layer}. Fitted on one half of the rephrasings; of the other "
         f"half {probes.plane_accuracy[layer]:.1%} are nearest to their own task's mean."
     )
-    data = {"classes": classes, "x_label": "first direction", "y_label": "second direction"}
-    return Figure("scatter", f"LDA of the rephrasings, layer {layer}", caption, data)
+    data = {
+        "classes": classes,
+        **{"x_label": "first direction", "y_label": "second direction"},
+        **{"filled": "fitted", "hollow": "held out"},
+    }
+    return Figure("points", f"LDA of the rephrasings, layer {layer}", caption, data)
 
 
 def layers(cell: Cell, probes: Probes) -> Table:
@@ -165,16 +173,6 @@ def mistakes(cell: Cell, probes: Probes) -> Table:
     ]
     title = f"Mistaken rephrasings ({len(rows)} of {len(wrong)} shown)"
     return Table(title, ("rephrasing", "task", "taken for"), tuple(rows))
-
-
-def _series(name: str, found: list[OneAgainstRest]) -> dict[str, Any]:
-    intervals = [accuracy(one) for one in found]
-    return {
-        "name": name,
-        "values": [i.estimate for i in intervals],
-        "lows": [i.low for i in intervals],
-        "highs": [i.high for i in intervals],
-    }
 
 
 def _informative(probes: Probes) -> str:

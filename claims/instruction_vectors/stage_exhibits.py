@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
+from claims.instruction_vectors.behaviour_exhibits import behaviour_bars
+from claims.instruction_vectors.probing_exhibits import accuracy_lines
 from ivevidence import Decision, Figure, Table
 from ivevidence.records.cells import Entry
 from ivfixtures.measuring.probing import Probes
-from ivfixtures.suite.exhibits import layer_matrix, layers_text
+from ivfixtures.suite.exhibits import layers_text, pair_maps, series
 from ivmethods.patching.resemblance import Sweeps
 from ivmethods.patching.sweep import LayerTuple
 from ivmethods.probes.held_out import accuracy, one_against_rest
 from ivmethods.statistics.clusters import clusters
-from ivmethods.statistics.univariate import Interval, clopper_pearson, concentration
+from ivmethods.statistics.univariate import concentration
 
 if TYPE_CHECKING:
     from ivfixtures.suite.cells import Cell
@@ -28,52 +30,26 @@ KINDS = ("effect", "specific effect")
 
 def effect_maps(
     parts: Mapping[str, Cell], highlight: Mapping[str, Sequence[LayerTuple]] | None = None
-) -> list[Figure]:
-    """Mean effects on rr of single layers and pairs, one map a stage, all on one color scale.
+) -> Figure:
+    """Mean effects on rr of single layers and pairs, a map a stage, all on one color scale.
 
     Source: Figures 2 and 19.
     """
-    means = {stage: part.effects("rr").mean(axis=0) for stage, part in parts.items()}
-    maps = {stage: layer_matrix(parts[stage].sweep.tuples, means[stage]) for stage in parts}
-    limit = max(
-        abs(value)
-        for one in maps.values()
-        for row in one["values"]
-        for value in row
-        if value is not None
-    )
-    return [
-        Figure(
-            "heatmap",
-            f"Effect on rr, {stage}",
-            f"{parts[stage].bench.checkpoint.name}. The color scale is that of all stages.",
-            {
-                **one,
-                "unit": "mean effect (reciprocal rank)",
-                "highlight": [list(pair) for pair in (highlight or {}).get(stage, ())],
-                "limit": limit or None,
-            },
+    panels = {
+        stage: (
+            part.sweep.tuples,
+            part.effects("rr").mean(axis=0),
+            (highlight or {}).get(stage, ()),
         )
-        for stage, one in maps.items()
-    ]
+        for stage, part in parts.items()
+    }
+    names = ", ".join(part.bench.checkpoint.name for part in parts.values())
+    return pair_maps("Effect on rr by stage", f"{names}.", "mean effect (reciprocal rank)", panels)
 
 
 def behaviour(parts: Mapping[str, Cell]) -> Figure:
     """EMA and IA at every stage (like Figure 20)."""
-    data = {
-        "categories": list(parts),
-        "series": [
-            series(name, [clopper_pearson(hits) for hits in found])
-            for name, found in {
-                "EMA": [part.exact for part in parts.values()],
-                "IA": [part.valid for part in parts.values()],
-            }.items()
-        ],
-        "unit": "share of samples",
-        "limits": [0.0, 1.0],
-    }
-    caption = "Share of right (EMA) and of valid (IA) answers; bounds: one-sided 5 %, exact."
-    return Figure("grouped_bars", "Behaviour by stage", caption, data)
+    return behaviour_bars("Behaviour by stage", parts, "Right (EMA) and valid (IA) answers")
 
 
 def correlations(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
@@ -142,25 +118,7 @@ def accuracy_by_layer(probes: Mapping[str, Probes], task: str, threshold: float)
         by_layer = [one_against_rest(p, labels, index) for p in of.probe.by_layer]
         missing = [None] * (most - len(by_layer))  # stages may have fewer layers than others
         lines.append(series(stage, [*(accuracy(found) for found in by_layer), *missing]))
-    data = {
-        "x": list(range(most)),
-        "series": lines,
-        "unit": f"accuracy, {task} against the others",
-        "threshold": threshold,
-        "limits": [0.4, 1.0],
-    }
-    caption = "Balanced accuracy (0.5 is chance) of held-out rephrasings; bounds: one-sided 5 %."
-    return Figure("lines", "Accuracy of a linear probe by layer and stage", caption, data)
-
-
-def series(name: str, intervals: Sequence[Interval | None]) -> dict[str, Any]:
-    """A figure's series of estimates with their bounds."""
-    return {
-        "name": name,
-        "values": [i.estimate if i else None for i in intervals],
-        "lows": [i.low if i else None for i in intervals],
-        "highs": [i.high if i else None for i in intervals],
-    }
+    return accuracy_lines("Accuracy of a linear probe by layer and stage", lines, task, threshold)
 
 
 def _effects(part: Cell, kind: str) -> np.ndarray:

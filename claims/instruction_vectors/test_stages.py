@@ -194,7 +194,7 @@ def _judge_resemblance(cell: Cell) -> None:
     )
     cell.conclude(
         decision,
-        figures=[*stage_exhibits.effect_maps(parts), stage_exhibits.behaviour(parts)],
+        figures=[stage_exhibits.effect_maps(parts), stage_exhibits.behaviour(parts)],
         tables=[
             stage_exhibits.correlations(parts, kept),
             stage_exhibits.spread(parts, kept),
@@ -218,7 +218,7 @@ def _judge_superadditivity(cell: Cell) -> None:
         chosen="; ".join(
             f"{stage}: {exhibits.chosen_text(pairs)}" for stage, pairs in best.items() if pairs
         ),
-        figures=[*stage_exhibits.effect_maps(parts, best), stage_exhibits.behaviour(parts)],
+        figures=[stage_exhibits.effect_maps(parts, best), stage_exhibits.behaviour(parts)],
         tables=[stage_exhibits.verdicts(decisions)],
     )
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ivevidence.figures.data import Estimate, Intervals
 from ivevidence.records.cells import CellRecord, Claim, Criterion, Figure
 from ivevidence.records.files import Evidence
 
@@ -66,22 +67,15 @@ def history_figure(
     groups: Sequence[int] | None = None,
 ) -> Figure:
     """Return the figure of a trace; places of one group are joined, all of them without groups."""
-    points = [
-        {
-            "label": label,
-            "verdict": cell.decision.verdict if cell else None,
-            "estimate": criterion.estimate if criterion else None,
-            "low": criterion.low if criterion else None,
-            "high": criterion.high if criterion else None,
-            "threshold": criterion.threshold if criterion else None,
-            "group": group,
-        }
+    estimates = [
+        Estimate.of(label, criterion, cell.decision.verdict if cell else None, group)
         for label, cell, criterion, group in zip(
             labels, trace.cells, trace.criteria, groups or [0] * len(labels), strict=True
         )
     ]
     unit = next((criterion.unit for criterion in trace.criteria if criterion), "")
-    return Figure("history", title, caption, {"points": points, "unit": unit})
+    data = Intervals(tuple(estimates), unit, one_scale=True)
+    return Figure("intervals", title, caption, data.to_json())
 
 
 def followed(cells: Iterable[CellRecord | None]) -> str | None:

@@ -14,9 +14,9 @@ from ivevidence.report.run import count
 from ivevidence.report.tables import estimate_text
 
 _LEGEND = (
-    "Marks are verdicts, at the estimate of the criterion that most checkpoints rest on; at the "
-    "foot where there is no estimate. Whiskers are its bounds, open where it has none on that "
-    "side; the dashed line is its threshold. Thin lines join checkpoints that follow one another."
+    "Marks are verdicts, at the estimate of the criterion that most checkpoints rest on. Bars are "
+    "its bounds, open where it has none on that side; the dashed line is its threshold. Thin lines "
+    "join checkpoints that follow one another."
 )
 
 

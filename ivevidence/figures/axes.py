@@ -1,17 +1,19 @@
-"""Axes of values and of tokens, and legends."""
+"""Axes of values and of names, thresholds and legends."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ivevidence.figures.colors import ACCENT
 from ivevidence.figures.svg import INK, Canvas
-from ivevidence.figures.text import format_number, shorten, text_width, token_label
+from ivevidence.figures.text import format_number, power_of_ten, shorten, squeeze, text_width
 
 LABEL_SIZE = 8.0
 LEGEND_ROW = 14.0
 _SAMPLE = 22.0
-_LONGEST = 34
+_LONGEST = 40
+_THRESHOLD: dict[str, Any] = {"width": 1.2, "dash": "5 3", "alpha": 0.8}
 
 Entry = tuple[Callable[[Canvas, float, float], None], str]
 """What draws a sample around a place, and what it stands for."""
@@ -41,12 +43,47 @@ class Scale:
         span = (self.high - self.low) or 1.0
         return self.start + (value - self.low) / span * (self.end - self.start)
 
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return round values with their labels."""
+        return [(value, format_number(value)) for value in ticks(self.low, self.high)]
+
+
+@dataclass(frozen=True)
+class PowersOfTen:
+    """From values of 10 to the `first` up to the `last` power to places; 0 stands at `start`."""
+
+    first: int
+    last: int
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Return the place of `value`, which may not be negative."""
+        if not value:
+            return self.start
+        lowest = self.start + math.copysign(16.0, self.end - self.start)
+        share = (math.log10(value) - self.first) / (self.last - self.first)
+        return lowest + share * (self.end - lowest)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return 0 and powers of ten with their labels."""
+        step = max(1, math.ceil((self.last - self.first) / 6))
+        powers = range(self.last, self.first - 1, -step)
+        return [(0.0, "0"), *((10.0**power, power_of_ten(power)) for power in powers)]
+
 
 def padded(values: Sequence[float], *, start: float, end: float) -> Scale:
     """Return a scale for all `values`, with a little room beyond those that are not 0."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return Scale(low - room if low else low, high + room if high else high, start, end)
+
+
+def powers_of_ten(values: Sequence[float], *, start: float, end: float) -> PowersOfTen:
+    """Return a logarithmic scale for all `values`, which reaches 1."""
+    logs = [math.log10(value) for value in values if value]
+    first = min(0, math.floor(min(logs, default=0)))
+    return PowersOfTen(first, max(first + 1, math.ceil(max(logs, default=0))), start, end)
 
 
 def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
@@ -59,74 +96,82 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def value_axis(canvas: Canvas, scale: Scale, left: float, right: float, unit: str) -> None:
-    """Draw grid lines, their values and the unit of an upright axis."""
-    for value in ticks(scale.low, scale.high):
-        grid_line(canvas, scale(value), left, right, format_number(value), strong=value == 0)
-    canvas.upright(9, (scale.start + scale.end) / 2, unit)
+def upright_axis(canvas: Canvas, scale: Scale, left: float, right: float, unit: str) -> None:
+    """Draw grid lines, their values to the left, and the unit of an upright axis."""
+    for value, label in scale.ticks():
+        y = scale(value)
+        canvas.line([(left - 3, y), (right, y)], width=0.6, alpha=0.25 if value else 0.9)
+        canvas.text(left - 6, y + 3, label, anchor="end", size=LABEL_SIZE)
+    canvas.upright(9, (scale.start + scale.end) / 2, shorten(unit, _LONGEST))
 
 
-def grid_line(
-    canvas: Canvas, y: float, left: float, right: float, label: str, *, strong: bool = False
+def level_axis(
+    canvas: Canvas, scale: Scale | PowersOfTen, top: float, foot: float, unit: str
 ) -> None:
-    """Draw one grid line with its label."""
-    canvas.line([(left - 3, y), (right, y)], width=0.6, alpha=0.9 if strong else 0.25)
-    canvas.text(left - 6, y + 3, label, anchor="end", size=LABEL_SIZE)
-
-
-def no_bar(canvas: Canvas, x: float, y: float, value: float | None, color: str) -> None:
-    """Write 0, or the sign for no value, where a bar would stand."""
-    style: dict[str, Any] = {"anchor": "middle", "size": LABEL_SIZE, "bold": True}
-    canvas.text(x, y - 3, format_number(value), color=color, **style)
+    """Draw grid lines, their values at the foot, and the unit of a level axis."""
+    for value, label in scale.ticks():
+        x = scale(value)
+        canvas.line([(x, foot + 3), (x, top)], width=0.6, alpha=0.25 if value else 0.9)
+        canvas.text(x, foot + 12, label, anchor="middle", size=LABEL_SIZE)
+    middle = (scale.start + scale.end) / 2
+    said = shorten(unit, _LONGEST)
+    canvas.text(middle, foot + 25, said, anchor="middle", alpha=0.7, size=LABEL_SIZE)
 
 
 @dataclass(frozen=True)
-class TokenAxis:
-    """A column a token, with slanted labels below; `marks` says what marked tokens are.
+class Rows:
+    """Named rows, `step` apart from `top` on, their names to the left of `left`.
 
-    `left` is where the first column begins, `below` the height of the labels.
+    `marks` say what marked rows are.
     """
 
-    labels: tuple[str, ...]
-    marks: Mapping[int, tuple[str, str]]
+    names: tuple[str, ...]
+    marks: Mapping[int, str]
     step: float
+    top: float
     left: float
-    right: float
-    below: float
 
     @classmethod
     def of(
-        cls, tokens: Sequence[str], marks: Mapping[int, tuple[str, str]], *, left: float = 48.0
-    ) -> "TokenAxis":
-        """Return the axis of `tokens`; `marks` maps a position to its name and color."""
-        labels = [token_label(token) for token in tokens]
-        for position, (name, _) in marks.items():
-            labels[position] += f"  {name}"
-        step = min(24.0, max(11.0, 600.0 / max(len(tokens), 1)))
-        bold = 1.1
-        widths = [
-            text_width(label, LABEL_SIZE) * (bold if k in marks else 1)
-            for k, label in enumerate(labels)
+        cls,
+        names: Sequence[str],
+        step: float,
+        *,
+        top: float,
+        marks: Mapping[int, str] | None = None,
+    ) -> "Rows":
+        """Return the rows with as much room to their left as the names need."""
+        marks = marks or {}
+        said = [
+            f"{squeeze(name)}  {shorten(marks[k], 24)}" if k in marks else squeeze(name)
+            for k, name in enumerate(names)
         ]
-        reach = [0.57 * width - (k + 0.5) * step for k, width in enumerate(widths)]
-        left = max(left, *reach, 0.0) if reach else left
-        below = 24 + 0.82 * max(widths, default=0.0)
-        right = left + max(len(tokens), 4) * step
-        return cls(tuple(labels), dict(marks), step, left, right, below)
+        widest = max((text_width(name, LABEL_SIZE) for name in said), default=0.0)
+        return cls(tuple(said), marks, step, top, 24 + widest * (1.1 if marks else 1))
 
-    def x(self, position: float) -> float:
-        """Return the middle of a token's column."""
-        return self.left + (position + 0.5) * self.step
+    @property
+    def foot(self) -> float:
+        """Where the last row ends."""
+        return self.top + max(len(self.names) * self.step, 12.0)
 
-    def draw(self, canvas: Canvas, y: float) -> None:
-        """Write the labels below `y`."""
-        for k, label in enumerate(self.labels):
-            _, color = self.marks.get(k, ("", INK))
-            canvas.text(
-                *(self.x(k), y + 10, label),
-                anchor="end", angle=55, middle=True, size=LABEL_SIZE, color=color,
-                bold=k in self.marks,
-            )  # fmt: skip
+    @property
+    def named(self) -> list[int]:
+        """The rows whose names are written: all of them where there is room."""
+        return [*range(0, len(self.names), label_every(self.step, LABEL_SIZE + 2))]
+
+    def y(self, row: float) -> float:
+        """Return the middle of a row."""
+        return self.top + (row + 0.5) * self.step
+
+    def draw(self, canvas: Canvas, right: float) -> None:
+        """Write the names, and draw marked rows as bands up to `right`."""
+        for k in self.marks:
+            y = self.y(k) - self.step / 2
+            canvas.rect(self.left, y, right - self.left, self.step, ACCENT, alpha=0.12)
+        for k in self.named:
+            style: dict[str, Any] = {"bold": True, "color": ACCENT} if k in self.marks else {}
+            place = self.left - 6, self.y(k)
+            canvas.text(*place, self.names[k], anchor="end", middle=True, size=LABEL_SIZE, **style)
 
 
 def stroke(color: str, **style: Any) -> Callable[[Canvas, float, float], None]:
@@ -138,16 +183,26 @@ def stroke(color: str, **style: Any) -> Callable[[Canvas, float, float], None]:
     return draw
 
 
-def legend_width(entries: Sequence[Entry]) -> float:
-    """Return how wide the legend of `entries` is."""
+def threshold_entry(threshold: float | None) -> list[Entry]:
+    """Return the legend's entry of a threshold, if there is one."""
+    if threshold is None:
+        return []
+    return [(stroke(INK, **_THRESHOLD), f"threshold {format_number(threshold)}")]
+
+
+def draw_threshold(canvas: Canvas, *ends: tuple[float, float]) -> None:
+    """Draw the line of a threshold."""
+    canvas.line(ends, **_THRESHOLD)
+
+
+def canvas_with_legend(right: float, height: float, top: float, entries: Sequence[Entry]) -> Canvas:
+    """Return a canvas with its legend drawn to the right of a plot that ends at `right`."""
     widths = [text_width(shorten(name, _LONGEST), LABEL_SIZE) for _, name in entries]
-    return _SAMPLE + 16 + max(widths) if entries else 0.0
-
-
-def draw_legend(canvas: Canvas, x: float, top: float, entries: Sequence[Entry]) -> None:
-    """Draw the entries one below the other, from `top` on."""
+    legend = _SAMPLE + 16 + max(widths) if entries else 0.0
+    canvas = Canvas(right + 16 + legend, max(height, top + LEGEND_ROW * len(entries) + 4))
     for k, (sample, name) in enumerate(entries):
         y = top + (k + 0.5) * LEGEND_ROW
-        sample(canvas, x + _SAMPLE / 2, y)
-        text = shorten(name, _LONGEST)
-        canvas.text(x + _SAMPLE + 5, y, text, middle=True, size=LABEL_SIZE)
+        sample(canvas, right + 14 + _SAMPLE / 2, y)
+        place = right + 14 + _SAMPLE + 5, y
+        canvas.text(*place, shorten(name, _LONGEST), middle=True, size=LABEL_SIZE)
+    return canvas

@@ -7,7 +7,7 @@ import numpy as np
 from ivevidence.figures.svg import Canvas, Point, circle, outline
 from ivevidence.figures.text import format_number, text_width
 
-ACCENT, BAR = "#d1551c", "#6d87a8"
+ACCENT = "#d1551c"
 
 # Each has a contrast of at least 3 with the light page and with the dark one.
 SERIES = (
@@ -41,11 +41,6 @@ def cell_pixels(relative: np.ndarray) -> np.ndarray:
     return np.concatenate([colors, np.where(missing, 0.2, 1.0)[..., None]], axis=-1)
 
 
-def hex_color(rgb: np.ndarray) -> str:
-    """Return RGB in [0, 1] in SVG's notation."""
-    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in rgb)
-
-
 def text_colors(rgb: np.ndarray) -> np.ndarray:
     """Return colors that can be read on `rgb`."""
     return np.where(rgb @ np.array([0.3, 0.59, 0.11]) < 0.55, "#ffffff", "#1a1f26")
@@ -55,16 +50,14 @@ def colorbar(
     canvas: Canvas, x: float, top: float, height: float, ends: tuple[float, float], unit: str
 ) -> None:
     """Draw the scale from `ends[0]` (0 or minus `ends[1]`) at the foot to `ends[1]`."""
-    steps, (low, high) = 33, ends
-    for k, color in enumerate(scale_colors(np.linspace(1, -1 if low else 0, steps))):
-        y = top + height * k / steps
-        # Each step reaches to the end, the next covers it: seams would show otherwise.
-        canvas.rect(x, y, 9, top + height - y, hex_color(color))
+    low, high = ends
+    steps = np.linspace(1, -1 if low else 0, 33)
+    canvas.image(x, top, 9, height, cell_pixels(steps)[:, None])
     canvas.rect(x, top, 9, height, None, edge=EDGE, line=0.5)
-    for part, value in ((0.0, high), (0.5, (low + high) / 2), (1.0, low)):
-        y = top + part * height + (7, 3, 0)[round(part * 2)]
-        canvas.text(x + 12, y, format_number(value), size=8)
-    widest = max(text_width(format_number(value), 8) for value in (low, high, high / 2))
+    labels = [format_number(value) for value in (high, (low + high) / 2, low)]
+    for part, label in enumerate(labels):
+        canvas.text(x + 12, top + part / 2 * height + (7, 3, 0)[part], label, size=8)
+    widest = max(text_width(label, 8) for label in labels)
     canvas.upright(x + 24 + widest, top + height / 2, unit, size=8)
 
 
@@ -76,14 +69,14 @@ def marker(index: int, x: float, y: float, radius: float) -> str:
     return outline(((x + radius * u, y + radius * v) for u, v in corners), closed=True)
 
 
-def draw_bar(canvas: Canvas, x: float, ends: tuple[float, float], width: float, index: int) -> None:
-    """Draw the bar of series `index` around `x`, from its foot `ends[0]` to `ends[1]`."""
+def draw_bar(canvas: Canvas, y: float, ends: tuple[float, float], width: float, index: int) -> None:
+    """Draw the level bar of series `index` around `y`, from its foot `ends[0]` to `ends[1]`."""
     color, (foot, end) = SERIES[index], ends
     alpha, dash, outlined = _FILLS[index]
     if alpha:
-        canvas.line([(x, foot), (x, end)], color, width=width, alpha=alpha, dash=dash)
+        canvas.line([(foot, y), (end, y)], color, width=width, alpha=alpha, dash=dash)
     if outlined:
-        canvas.rect(x - width / 2 + 0.5, end, width - 1, foot - end, None, edge=color)
+        canvas.rect(foot, y - width / 2 + 0.5, end - foot, width - 1, None, edge=color)
 
 
 def _polygon(corners: int, first: float, *, inner: float = 0.0) -> list[Point]:
@@ -113,4 +106,5 @@ _MARKERS: tuple[list[Point] | None, ...] = (
 _FILLS = (
     *((1.0, "", False), (1.0, "4 2", False), (0.0, "", True), (1.0, "1.2 1.2", False)),
     *((1.0, "4 2", True), (0.4, "", True), (1.0, "1.2 1.2", True), (0.4, "4 2", False)),
+    *((0.4, "", False), (0.4, "4 2", True)),
 )

@@ -1,14 +1,16 @@
 """Criteria, and the data that each kind of figure is drawn from."""
 
+import math
 import numbers
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from ivevidence.figures.chart_data import GroupedBars, History, Lines, Scatter
-from ivevidence.figures.checks import check_lengths, check_position
-from ivevidence.figures.path_data import HeadMaps, PathBars, Trajectories
+from ivevidence.figures.checks import check_bounds, check_most, check_range, refuse
+from ivevidence.figures.series import Series, Values, check_series
 from ivevidence.records.codec import EvidenceError, Record, check_count
 
 ALPHA = 0.05
+MOST_CLASSES = 12
 
 
 @dataclass(frozen=True)
@@ -63,64 +65,175 @@ class Criterion(Record):
 
 
 @dataclass(frozen=True)
-class Heatmap(Record):
-    """Values of pairs of layers (i < j) and of single layers (i = j); None elsewhere.
+class Panel(Record):
+    """One matrix, `[row][column]`, None where there is no value; `marked` are its marked places."""
 
-    `highlight` lists pairs of layers to outline; `limit` fixes the end of the color scale, so that
-    several maps can share it.
-    """
-
-    layers: tuple[int, ...]
-    values: tuple[tuple[float | None, ...], ...]
-    unit: str
-    highlight: tuple[tuple[int, int], ...] = ()
-    limit: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        count = len(self.layers)
-        if len(self.values) != count or any(len(row) != count for row in self.values):
-            shape = [len(row) for row in self.values]
-            raise EvidenceError("values", shape, f"{count} rows of {count}", where="Heatmap")
-        for pair in self.highlight:
-            if not set(pair) <= set(self.layers):
-                expected = "pairs of layers of the map"
-                raise EvidenceError("highlight", list(pair), expected, where="Heatmap")
+    title: str
+    values: tuple[Values, ...]
+    marked: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
-class Positions(Record):
-    """One value with its interval for each token of a prompt; `t_inst` is the index of T_inst."""
+class Matrix(Record):
+    """Values by row and column as colors, several panels side by side on one color scale.
 
-    tokens: tuple[str, ...]
-    values: tuple[float | None, ...]
-    lows: tuple[float | None, ...]
-    highs: tuple[float | None, ...]
-    t_inst: int | None
+    `limit` is where the scale ends, by default at the largest value; `mark` says what a mark means.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    panels: tuple[Panel, ...]
     unit: str = ""
+    row_label: str = ""
+    column_label: str = ""
+    limit: float | None = None
+    mark: str = "marked"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_lengths(self, len(self.tokens), "token", "values", "lows", "highs")
-        check_position(self, len(self.tokens), "t_inst")
+        shape = len(self.rows), len(self.columns)
+        most = math.inf if self.limit is None else self.limit
+        for k, panel in enumerate(self.panels):
+            name, lengths = f"panels[{k}].values", [len(row) for row in panel.values]
+            if lengths != [shape[1]] * shape[0]:
+                refuse(self, name, lengths, f"{shape[0]} rows of {shape[1]} columns")
+            for row in panel.values:
+                check_range(self, name, row, -most, most)
+            for place in panel.marked:
+                if not all(0 <= at < many for at, many in zip(place, shape, strict=True)):
+                    refuse(self, f"panels[{k}].marked", list(place), f"in {shape[0]} x {shape[1]}")
+
+
+@dataclass(frozen=True)
+class Bars(Record):
+    """Bars of several series in each category (a task, a token), side by side or `overlaid`.
+
+    Where overlaid, the first series is a wide pale bar (all of something) behind the others.
+    `marks` name categories that matter; `limits` are values that the axis reaches at least, beside
+    0. `log`: powers of ten, with a 0 of its own.
+    """
+
+    categories: tuple[str, ...]
+    series: tuple[Series, ...]
+    unit: str = ""
+    threshold: float | None = None
+    limits: tuple[float, float] | None = None
+    marks: Mapping[int, str] = field(default_factory=dict)
+    overlaid: bool = False
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_series(self, self.series, len(self.categories), "category")
+        check_range(self, "marks", self.marks, 0, len(self.categories) - 1)
+        if self.log:
+            axis = (self.threshold, *(self.limits or ()))
+            check_range(self, "threshold and limits", axis, 0, math.inf)
+            for series in self.series:
+                check_range(self, f"values of {series.name}", series.drawn, 0, math.inf)
+
+
+@dataclass(frozen=True)
+class Lines(Record):
+    """Named series over an ordered axis, such as accuracy by layer.
+
+    `limits` are values that the upright axis reaches at least, so that figures can be compared.
+    With `levels`, values are places among these names (tokens), from 0 on, the first one on top,
+    and `marks` name those that matter.
+    """
+
+    x: tuple[float, ...]
+    series: tuple[Series, ...]
+    x_label: str = ""
+    unit: str = ""
+    threshold: float | None = None
+    limits: tuple[float, float] | None = None
+    levels: tuple[str, ...] = ()
+    marks: Mapping[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.x) != sorted(set(self.x)):
+            refuse(self, "x", list(self.x), "strictly increasing")
+        check_series(self, self.series, len(self.x), "x")
+        last = len(self.levels) - 1
+        check_range(self, "marks", self.marks, 0, last)
+        if self.levels:
+            for series in self.series:
+                check_range(self, f"values of {series.name}", series.drawn, 0, last)
+
+
+@dataclass(frozen=True)
+class PointClass(Record):
+    """Points (x, y) of one class; `hollow` are those to tell apart, such as held-out ones."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    hollow: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Points(Record):
+    """Points in two dimensions by class; `filled` and `hollow` say what such points are."""
+
+    classes: tuple[PointClass, ...]
+    x_label: str = ""
+    y_label: str = ""
+    filled: str = "others"
+    hollow: str = "told apart"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_most(self, "classes", MOST_CLASSES)
+
+
+@dataclass(frozen=True)
+class Estimate(Record):
+    """An estimate with its bounds, the threshold it is held against, and what came of it.
+
+    `outcome` is a verdict or the outcome of a criterion, None where nothing was judged.
+    """
+
+    name: str
+    estimate: float | None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    outcome: str | None = None
+    group: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, (self.low,), (self.high,))
+
+    @classmethod
+    def of(
+        cls, name: str, criterion: Criterion | None, outcome: str | None, group: int = 0
+    ) -> "Estimate":
+        """Return the estimate of a criterion; nothing but its outcome without one."""
+        if criterion is None:
+            return cls(name, None, outcome=outcome, group=group)
+        c = criterion
+        return cls(name, c.estimate, c.low, c.high, c.threshold, outcome, group)
 
 
 @dataclass(frozen=True)
 class Intervals(Record):
-    """Criteria to be drawn against their thresholds."""
+    """Estimates against their thresholds, a row each.
 
-    criteria: tuple[Criterion, ...]
+    On `one_scale`, where all have one unit, and neighbours of one group (checkpoints that follow
+    one another) are joined; otherwise each on its own, the threshold in the middle.
+    """
+
+    estimates: tuple[Estimate, ...]
+    unit: str = ""
+    one_scale: bool = False
 
 
 FIGURE_DATA: dict[str, type[Record]] = {
-    "heatmap": Heatmap,
-    "positions": Positions,
-    "intervals": Intervals,
-    "path_bars": PathBars,
-    "head_maps": HeadMaps,
-    "trajectories": Trajectories,
+    "matrix": Matrix,
+    "bars": Bars,
     "lines": Lines,
-    "scatter": Scatter,
-    "grouped_bars": GroupedBars,
-    "history": History,
+    "points": Points,
+    "intervals": Intervals,
 }

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from ivevidence.compare.history_figures import draw_history
-from ivevidence.figures.charts import draw_grouped_bars, draw_lines, draw_scatter
-from ivevidence.figures.heads import draw_head_maps
-from ivevidence.figures.paths import draw_path_bars, draw_trajectories
-from ivevidence.figures.sweeps import draw_heatmap, draw_intervals, draw_positions
+from ivevidence.figures.bars import draw_bars
+from ivevidence.figures.data import FIGURE_DATA
+from ivevidence.figures.intervals import draw_intervals
+from ivevidence.figures.lines import draw_lines
+from ivevidence.figures.matrix import draw_matrix
+from ivevidence.figures.points import draw_points
 from ivevidence.records.cells import Figure
 
 
@@ -16,18 +17,13 @@ def draw(figure: Figure) -> str:
 
     The same data give the same text, byte for byte. Title and caption are left to the page.
     """
-    return _DRAWERS[figure.kind](figure.title, figure.data)
+    return _DRAWERS[figure.kind](figure.title, FIGURE_DATA[figure.kind].from_json(figure.data))
 
 
 _DRAWERS: dict[str, Callable[[str, Any], str]] = {
-    "heatmap": draw_heatmap,
-    "positions": draw_positions,
-    "intervals": draw_intervals,
-    "path_bars": draw_path_bars,
-    "head_maps": draw_head_maps,
-    "trajectories": draw_trajectories,
+    "matrix": draw_matrix,
+    "bars": draw_bars,
     "lines": draw_lines,
-    "scatter": draw_scatter,
-    "grouped_bars": draw_grouped_bars,
-    "history": draw_history,
+    "points": draw_points,
+    "intervals": draw_intervals,
 }

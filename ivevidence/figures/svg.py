@@ -88,10 +88,6 @@ class Canvas:
         """Draw a line through the points."""
         self.path(outline(points), stroke=color, width=width, alpha=alpha, dash=dash)
 
-    def dot(self, x: float, y: float, radius: float, fill: str = INK) -> None:
-        """Draw a filled circle."""
-        self.path(circle(x, y, radius), fill)
-
     def text(
         self,
         x: float,

@@ -1,11 +1,13 @@
 """Numbers and labels as figures and tables write them."""
 
 import unicodedata
+from collections.abc import Sequence
 
-from ivevidence.figures.svg import FONT_SIZE, visible_token
+from ivevidence.figures.svg import FONT_SIZE
 
 MINUS, NO_VALUE = "\N{MINUS SIGN}", "\N{EN DASH}"
 GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
+OUTCOME_WORDS = {"beyond": "beyond", "short": "short of it", "open": "open"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -36,9 +38,18 @@ def shorten(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def token_label(token: str) -> str:
-    """Return a token as it stands at an axis: spaces visible, not too long."""
-    return shorten(visible_token(token), 14)
+def squeeze(text: str, longest: int = 34) -> str:
+    """Return `text` without its middle where it is longer than `longest`: names differ at ends."""
+    return text if len(text) <= longest else f"{text[:9]}…{text[10 - longest :]}"
+
+
+def largest(values: Sequence[float | None], names: Sequence[str]) -> str:
+    """Return in words which value is the largest, and the name that it has."""
+    known = [(value, name) for value, name in zip(values, names, strict=True) if value is not None]
+    if not known:
+        return "no values"
+    value, name = max(known, key=lambda entry: entry[0])
+    return f"largest {format_number(value)} at {name}"
 
 
 def text_width(text: str, size: float = FONT_SIZE) -> float:

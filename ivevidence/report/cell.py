@@ -3,8 +3,7 @@
 import base64
 import zlib
 
-from ivevidence.figures.sweeps import OUTCOME_WORDS
-from ivevidence.figures.text import GLYPHS, format_number
+from ivevidence.figures.text import GLYPHS, OUTCOME_WORDS, format_number
 from ivevidence.records.cells import CellRecord, Claim, Decision
 from ivevidence.report.comparison import mark, mark_chip
 from ivevidence.report.details import list_details, render_details

@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ivevidence.figures.sweeps import OUTCOME_WORDS
-from ivevidence.figures.text import NO_VALUE, format_number
+from ivevidence.figures.text import NO_VALUE, OUTCOME_WORDS, format_number
 from ivevidence.records.cells import (
     UNDRIFTED,
     CellRecord,

@@ -1,5 +1,6 @@
 """What an opened cell shows: comparison, figures, tables, prompts, notes, command, provenance."""
 
+from ivevidence.figures.data import Estimate, Intervals
 from ivevidence.figures.kinds import draw
 from ivevidence.figures.svg import visible_token
 from ivevidence.figures.text import format_number
@@ -34,8 +35,9 @@ def list_details(cell: CellRecord) -> str:
 def _all_figures(cell: CellRecord) -> list[Figure]:
     if not cell.decision.criteria:
         return list(cell.figures)
-    data = {"criteria": [criterion.to_json() for criterion in cell.decision.criteria]}
+    criteria = tuple(Estimate.of(c.name, c, c.outcome) for c in cell.decision.criteria)
     caption = "Each row on its own scale: the threshold in the middle, interval and estimate."
+    data = Intervals(criteria).to_json()
     return [Figure("intervals", "Criteria against thresholds", caption, data), *cell.figures]
 
 
@@ -47,7 +49,7 @@ def _figures(figures: list[Figure]) -> Html | None:
             "figure",
             tag("figcaption", tag("b", figure.title), " ", figure.caption),
             Html(draw(figure)),
-            class_=f"iv-figure iv-{figure.kind}",
+            class_="iv-figure",
         )
         for figure in figures
     ]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ivevidence import Figure, Prompt, Table
+from ivevidence.figures.svg import visible_token
 from ivevidence.records.cells import Entry
 from ivmethods.model.metrics import METRICS
 from ivmethods.patching.interactions import lead, pair_results
 from ivmethods.patching.sweep import LayerTuple
 from ivmethods.prompts.protocols import token_texts
 from ivmethods.statistics.clusters import intraclass_correlation
-from ivmethods.statistics.univariate import clopper_pearson, concentration
+from ivmethods.statistics.univariate import Interval, clopper_pearson, concentration
 
 if TYPE_CHECKING:
     from ivfixtures.suite.cells import Cell
@@ -43,18 +44,26 @@ def position_bars(cell: Cell, layers: LayerTuple) -> Figure:
     own = cell.effects()[:, cell.sweep.tuples.index(layers)]
     t_inst = source.position - source.start
     effects = np.insert(cell.controls(layers)["positions"], t_inst, own, axis=1)
-    mean = effects.mean(axis=0)
-    error = 2 * effects.std(axis=0, ddof=1) / np.sqrt(len(effects))
-    data = {
-        "tokens": token_texts(cell.bench.tokenizer, source.ids[source.start :]),
-        "values": mean.tolist(),
-        "lows": (mean - error).tolist(),
-        "highs": (mean + error).tolist(),
-        "t_inst": t_inst,
-        "unit": f"mean effect ({UNITS[cell.metric]})",
-    }
+    tokens = token_texts(cell.bench.tokenizer, source.ids[source.start :])
     title = f"Effect by source position, layers {layers_text(layers)}"
-    return Figure("positions", title, "All samples; whiskers: two standard errors.", data)
+    unit = f"mean effect ({UNITS[cell.metric]})"
+    return token_bars(title, "All samples;", tokens, effects, t_inst, unit)
+
+
+def token_bars(
+    title: str, caption: str, tokens: Sequence[str], values: np.ndarray, t_inst: int, unit: str
+) -> Figure:
+    """Means over samples of a value of each token.
+
+    values: `[sample, token]`. t_inst: which token is T_inst.
+    """
+    data = {
+        "categories": [visible_token(token) for token in tokens],
+        "series": [mean_series(unit, values)],
+        "unit": unit,
+        "marks": {t_inst: "T_inst"},
+    }
+    return Figure("bars", title, f"{caption} whiskers: two standard errors.", data)
 
 
 def top_tuples(cell: Cell) -> Table:
@@ -241,14 +250,57 @@ def released(cell: Cell) -> Table:
     return Table("Statistics of the released scripts", columns, tuple(rows), caption)
 
 
-def layer_matrix(tuples: Sequence[LayerTuple], means: np.ndarray) -> dict[str, Any]:
-    """Layers and values of a heat map: single layers on the diagonal, pairs above it."""
-    n_layers = 1 + max(t[-1] for t in tuples)
-    values: list[list[float | None]] = [[None] * n_layers for _ in range(n_layers)]
+def pair_maps(
+    title: str,
+    caption: str,
+    unit: str,
+    panels: Mapping[str, tuple[Sequence[LayerTuple], np.ndarray, Sequence[LayerTuple]]],
+) -> Figure:
+    """Values of single layers (diagonal) and pairs, all panels on one color scale.
+
+    panels: by name, the tuples, a value of each, and the chosen ones among them.
+    """
+    count = 1 + max(t[-1] for tuples, *_ in panels.values() for t in tuples)
+    names = [str(layer) for layer in range(count)]
+    data = {
+        **{"rows": names, "columns": names, "unit": unit, "mark": "chosen"},
+        **{"row_label": "layer i", "column_label": "layer j"},
+        "panels": [_pair_panel(name, count, *each) for name, each in panels.items()],
+    }
+    return Figure("matrix", title, caption, data)
+
+
+def _pair_panel(
+    title: str,
+    count: int,
+    tuples: Sequence[LayerTuple],
+    means: np.ndarray,
+    chosen: Sequence[LayerTuple],
+) -> dict[str, Any]:
+    values: list[list[float | None]] = [[None] * count for _ in range(count)]
     for t, mean in zip(tuples, means, strict=True):
         if len(t) <= 2:
             values[t[0]][t[-1]] = float(mean)
-    return {"layers": list(range(n_layers)), "values": values}
+    marked = [[t[0], t[-1]] for t in chosen if len(t) <= 2]
+    return {"title": title, "values": values, "marked": marked}
+
+
+def series(name: str, intervals: Sequence[Interval | None]) -> dict[str, Any]:
+    """A figure's series of estimates with their bounds."""
+    return {
+        "name": name,
+        "values": [i.estimate if i else None for i in intervals],
+        "lows": [i.low if i else None for i in intervals],
+        "highs": [i.high if i else None for i in intervals],
+    }
+
+
+def mean_series(name: str, values: np.ndarray, floor: float = -np.inf) -> dict[str, Any]:
+    """A figure's series of means over samples, two standard errors around them, above `floor`."""
+    mean = values.mean(axis=0)
+    error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    low = np.maximum(mean - error, floor)
+    return {"name": name, "values": mean, "lows": low, "highs": mean + error}
 
 
 def layers_text(layers: LayerTuple) -> str:
@@ -265,14 +317,14 @@ def chosen_text(tuples: Sequence[LayerTuple]) -> str:
 def _map(
     cell: Cell, title: str, effects: np.ndarray, highlight: Sequence[LayerTuple], caption: str
 ) -> Figure:
-    data = {
-        **layer_matrix(cell.sweep.tuples, effects.mean(axis=0)),
-        "unit": f"mean effect ({UNITS[cell.metric]})",
-        "highlight": [[t[0], t[-1]] for t in highlight if len(t) <= 2],
-    }
     beyond = [layers_text(t) for t in highlight if len(t) > 2]
     chosen = f" Chosen, and not on the map: layers {'; '.join(beyond)}." if beyond else ""
-    return Figure("heatmap", f"{title} on {cell.metric}", f"{caption} All samples.{chosen}", data)
+    return pair_maps(
+        f"{title} on {cell.metric}",
+        f"{caption} All samples.{chosen}",
+        f"mean effect ({UNITS[cell.metric]})",
+        {"": (cell.sweep.tuples, effects.mean(axis=0), highlight)},
+    )
 
 
 def mean_of_known(values: np.ndarray) -> float | None:

@@ -74,7 +74,7 @@ def counts(column: Column) -> Figure:
         f"By layers, in the table's order. {MARK} Degenerate: one layer or the last block; the "
         "inequality says nothing there. A whisker without a bar: the print fits both of its ends."
     )
-    return Figure("grouped_bars", "Samples with f(ij) >= f(i) + f(j)", caption, data)
+    return Figure("bars", "Samples with f(ij) >= f(i) + f(j)", caption, data)
 
 
 def shares(columns: Mapping[tuple[str, str], Column]) -> Figure:
@@ -97,7 +97,7 @@ def shares(columns: Mapping[tuple[str, str], Column]) -> Figure:
         f"Holm p below {ALPHA}. Bars: whatever the decoding; whiskers reach to what the prints "
         "allow at most. A dash: the paper prints no test."
     )
-    return Figure("grouped_bars", "Tests that are significant", caption, data)
+    return Figure("bars", "Tests that are significant", caption, data)
 
 
 def summary(
