@@ -484,7 +484,7 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
         [
             "expectations of e.json: 1 changed, 7 as expected, 1 missing",
             "  missing: gone[[]x[]] of *other-olmo2",
-            "with 8 samples, a fall of IA from 1 of less than * goes unseen*",
+            "with 8 samples, a fall of IA from 1 by * goes unseen*",
         ]
     )
     assert result.ret == 1
