@@ -77,7 +77,7 @@ def details(dom: str) -> dict[str, str]:
     return {m[2]: m[0] for m in re.finditer(r'<details ([^>]*)?id="(cell-[^"]*)"[^>]*>', dom)}
 
 
-OPEN = "#cell-localization--tiny-olmo2-planted-sft-adj_comp"
+OPEN = "#cell-instruction_vectors/localization--tiny-olmo2-planted-sft-adj_comp"
 
 
 def test_a_link_to_a_cell_opens_it_and_unpacks_only_its_content(tmp_path, body, cells):
@@ -127,7 +127,7 @@ def test_markup_in_prompts_shows_as_text(tmp_path, body):
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("claim", "superadditivity", 4),
+        ("claim", "instruction_vectors/superadditivity", 4),
         ("checkpoint", "tiny-olmo2-base", 4),
         ("task", "can_fly", 4),
         ("verdict", "not_applicable", 4),
