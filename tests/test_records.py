@@ -271,6 +271,7 @@ def _change(data, path, value):
             [[[]], {}],
             r"errors\[0\]=\[\[\]\], but should be a mapping with the fields of",
         ),
+        (["cells", 0, "notes"], [1] * 2000, r"notes\[0\]=1, but should be a text"),
         (["cells", 0, "measurements"], dict.fromkeys(map(str, range(2000)), 1), "fields=2000, but"),
     ],
 )
