@@ -115,7 +115,7 @@ def test_what_has_its_form_passes():
         ({}, {"tuples": [[], [0]]}, "tuples=[[], [0]], but should be what"),
         ({}, {"runner": "none"}, "runner='none', but should be one of fan_out"),
         ({}, {"tuples": [[0], [1], [2]]}, "shape of tuples=(3,)"),
-        ({}, {ORIGIN: {"device": ["cpu"]}}, "measured with['device']=['cpu']"),
+        ({}, {ORIGIN: {"device": ["cpu"]}}, "measured with.device=['cpu']"),
     ],
 )
 def test_what_has_another_form_is_one_line(arrays, info, said):

@@ -142,9 +142,17 @@ def test_outcome_needs_the_whole_interval_and_the_test(low, high, p_value, outco
     assert criterion.margin == pytest.approx(margin)
 
 
-@pytest.mark.parametrize("p_value", [float("nan"), np.float32("nan"), -0.1, 1.1])
-def test_an_undefined_p_value_is_refused_not_dropped(p_value):
-    with pytest.raises(EvidenceError, match=r"p_value=.*but should be in"):
+@pytest.mark.parametrize(
+    ("p_value", "message"),
+    [
+        (float("nan"), "p_value=nan, but should be finite"),
+        (np.float32("nan"), "p_value=nan, but should be finite"),
+        (-0.1, "p_value=-0.1, but should be at least 0"),
+        (1.1, "p_value=1.1, but should be at most 1"),
+    ],
+)
+def test_an_undefined_p_value_is_refused_not_dropped(p_value, message):
+    with pytest.raises(EvidenceError, match=message):
         Criterion("c", "", 0.2, 0.2, 0.3, 0.1, 50, p_value)
 
 
@@ -167,9 +175,9 @@ SHORT, OPEN, BEYOND = (
     [
         (lambda: Decision("maybe", ""), "verdict='maybe', but should be one of supported"),
         (lambda: Figure("pie", "", "", {}), "kind='pie', but should be one of matrix"),
-        (lambda: Figure("matrix", "", "", {"unit": ""}), "data.columns=None, but should be given"),
+        (lambda: Figure("matrix", "", "", {"unit": ""}), "data.rows=None, but should be given"),
         (lambda: Table("t", ("a",), ((1, 2),)), r"rows\[0\]=\[1, 2\], but should be 1 entries"),
-        (lambda: Table("t", ("a",), ((True,),)), r"rows\[0\]\[0\]=True, but should be one of str"),
+        (lambda: Table("t", ("a",), ((True,),)), r"rows\[0\]\[0\]=True, but should be a text, a n"),
         (lambda: Prompt("p", ("a",), {1: "T_inst"}, "", ""), "marks=1, but should be a position"),
         (lambda: Criterion("c", "", 1, 2, 1, 0, 5), "low=2.0, but should be at most high=1.0"),
         (lambda: Criterion("c", "", "1", 0, 1, 0, 5), "estimate='1', but should be a number"),
@@ -188,18 +196,34 @@ SHORT, OPEN, BEYOND = (
         (lambda: Decision("inconclusive", "", (), -1), "samples_to_decide=-1, but should be at l"),
         (lambda: replace(SHORT, n=-1), r"n=-1, but should be at least 0 \[Criterion\]"),
         (lambda: Expectation("refuted", n=-1), r"n=-1, but should be at least 0 \[Expectation\]"),
-        (lambda: Drift("d", 0, None, None, 1, (2, -1), True), r"n=-1, but should .* \[Drift\]"),
+        (
+            lambda: Drift("d", 0, None, None, 1, (2, -1), True),
+            r"n\[1\]=-1, but should .* \[Drift\]",
+        ),
         (
             lambda: Evidence(3, cells=(example_cell(), example_cell())),
             r"localization\[tiny-olmo2-planted-sft-adj_comp\]=2, but should be one \[Evid",
         ),
         (lambda: CellError("c", 3), "message=3, but should be a text"),
+        (lambda: CellError("c", b"m"), "message=b'm', but should be a text"),
+        (lambda: replace(SHORT, n=True), "n=True, but should be a whole number"),
+        (lambda: replace(SHORT, n=5.0), "n=5.0, but should be a whole number"),
+        (lambda: Expectation("refuted", n=np.nan), "n=nan, but should be a whole number"),
+        (lambda: replace(example_cell(), notes={"a"}), r"notes=\{'a'\}, but should be a list"),
         (lambda: replace(example_cell(), parameters={"x": object()}), r"parameters.*plain JSON"),
     ],
 )
 def test_a_wrong_field_is_refused_by_name_when_built(build, message):
     with pytest.raises(EvidenceError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [(["c"], {}), (["c", "m", "more"], {}), (["c", "m"], {"cell": "d"})]
+)
+def test_a_record_is_built_from_one_value_a_field(values, named):
+    with pytest.raises(TypeError):
+        CellError(*values, **named)
 
 
 @pytest.fixture
@@ -226,11 +250,11 @@ def _change(data, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["schema"], 2, "schema=3, but should be 3"),
+        (["schema"], 2, "schema=2, but should be 3"),
         (["cells", 1, "decision", "verdict"], "yes", r"cells\[1\].decision.verdict='yes'"),
         (["cells", 0, "claim", "quote"], None, r"cells\[0\].claim.quote=None"),
         (["cells", 0, "claim", "extra"], 1, r"cells\[0\].claim.extra=1, but should be no field"),
-        (["cells", 0, "per_sample", "effect"], [1, "a"], r"per_sample\['effect'\]\[1\]='a'"),
+        (["cells", 0, "per_sample", "effect"], [1, "a"], r"per_sample.effect\[1\]='a'"),
         (
             ["cells", 2, "decision"],
             Decision("supported", "").to_json() | {"criteria": [SHORT.to_json()]},
@@ -242,6 +266,13 @@ def _change(data, path, value):
             "nesting='over 64 levels', but should",
         ),
         (["errors"], {}, r"errors=\{\}, but should be a list"),
+        (
+            ["errors"],
+            [[[]], {}],
+            r"errors\[0\]=\[\[\]\], but should be a mapping with the fields of",
+        ),
+        (["cells", 0, "notes"], [1] * 2000, r"notes\[0\]=1, but should be a text"),
+        (["cells", 0, "measurements"], dict.fromkeys(map(str, range(2000)), 1), "fields=2000, but"),
     ],
 )
 def test_a_wrong_file_is_refused_naming_field_and_file(written, path, value, message):

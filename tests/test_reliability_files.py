@@ -333,7 +333,7 @@ def test_values_of_expectations_that_are_no_values_of_the_cell_are_refused(judge
     sweep = before.cells[0].measurements["sweep instruction paper"]
     for values, said in [
         (sweep, "values='another measurement', but should be the values of *expected.json*"),
-        (second, "values='localization*adj_comp*', but should be the values of *adj_ant*"),
+        (second, "values='instruction_vectors/*adj_comp*', but should be the values of *adj_ant*"),
         ("../" * 10, "*digest=*but should be 64 hexadecimal digits*expected.json*"),
     ]:
         path.write_text(good.replace(first, values, 1))

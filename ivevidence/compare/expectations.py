@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from ivevidence.records.cells import CellName, CellRecord, Claim, Expectation, cell_id
-from ivevidence.records.codec import EvidenceError, Record, to_plain
+from ivevidence.records.codec import EvidenceError, Json, Many, Record, Value, to_plain
 from ivevidence.records.digests import digest_json
 from ivevidence.store.measurements import Store
 from ivevidence.store.whole_files import read_limited, write_atomic
@@ -21,7 +22,6 @@ _ADVICE = "write the file again with --write-expect"
 _VALUES_OF = "per-sample values of"
 
 
-@dataclass(frozen=True)
 class Expectations(Record):
     """What was found, by checkpoint and `claim[task-metric]`.
 
@@ -30,15 +30,14 @@ class Expectations(Record):
     may change without the checkpoint. `written_by` is the version of ivclaims.
     """
 
-    schema: int
+    schema: Annotated[int, Field(json_schema_extra={"const": SCHEMA})]
     written_by: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Json] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     cells: Mapping[str, Mapping[str, Expectation]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.schema != SCHEMA:
             advice = "it was written by another version of ivclaims: " + _ADVICE
             raise EvidenceError("schema", self.schema, str(SCHEMA), advice=advice)
@@ -120,15 +119,13 @@ def keep_values(store: Store, cell: CellRecord) -> None:
         store.keep(_values_key(cell), arrays, {"samples": list(cell.samples)})
 
 
-@dataclass(frozen=True)
 class KeptValues(Record):
     """Per-sample values of a cell that an entry is about, and the names of the samples."""
 
-    samples: tuple[str, ...]
-    values: Mapping[str, tuple[float | None, ...]]
+    samples: Many[str]
+    values: Mapping[str, Many[Value]]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for name, values in self.values.items():
             if len(values) != len(self.samples):
                 got, expected = len(values), f"one a sample ({len(self.samples)})"

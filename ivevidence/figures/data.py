@@ -1,19 +1,16 @@
 """Criteria, and the data that each kind of figure is drawn from."""
 
 import math
-import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ivevidence.figures.checks import check_bounds, check_most, check_range, refuse
 from ivevidence.figures.series import Series, Values, check_series
-from ivevidence.records.codec import EvidenceError, Record, check_count
+from ivevidence.records.codec import Count, EvidenceError, Many, Marks, Probability, Record, Value
 
 ALPHA = 0.05
 MOST_CLASSES = 12
 
 
-@dataclass(frozen=True)
 class Criterion(Record):
     """One quantity held against its threshold: estimate, interval, number of samples.
 
@@ -25,22 +22,16 @@ class Criterion(Record):
 
     name: str
     description: str
-    estimate: float | None
-    low: float | None
-    high: float | None
+    estimate: Value
+    low: Value
+    high: Value
     threshold: float
-    n: int
-    p_value: float | None = None
+    n: Count
+    p_value: Probability | None = None
     unit: str = ""
-    level: float | None = None
+    level: Probability | None = None
 
     def __post_init__(self) -> None:
-        for name in ("p_value", "level"):
-            value = getattr(self, name)
-            if isinstance(value, numbers.Real) and not 0 <= float(value) <= 1:
-                raise EvidenceError(name, value, "in [0, 1] or None", where="Criterion")
-        super().__post_init__()
-        check_count("n", self.n, "Criterion")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise EvidenceError("low", self.low, f"at most high={self.high}", where="Criterion")
 
@@ -64,33 +55,30 @@ class Criterion(Record):
         return None
 
 
-@dataclass(frozen=True)
 class Panel(Record):
     """One matrix, `[row][column]`, None where there is no value; `marked` are its marked places."""
 
     title: str
-    values: tuple[Values, ...]
-    marked: tuple[tuple[int, int], ...] = ()
+    values: Many[Values]
+    marked: Many[tuple[int, int]] = ()
 
 
-@dataclass(frozen=True)
 class Matrix(Record):
     """Values by row and column as colors, several panels side by side on one color scale.
 
     `limit` is where the scale ends, by default at the largest value; `mark` says what a mark means.
     """
 
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    panels: tuple[Panel, ...]
+    rows: Many[str]
+    columns: Many[str]
+    panels: Many[Panel]
     unit: str = ""
     row_label: str = ""
     column_label: str = ""
-    limit: float | None = None
+    limit: Value = None
     mark: str = "marked"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         shape = len(self.rows), len(self.columns)
         most = math.inf if self.limit is None else self.limit
         for k, panel in enumerate(self.panels):
@@ -104,7 +92,6 @@ class Matrix(Record):
                     refuse(self, f"panels[{k}].marked", list(place), f"in {shape[0]} x {shape[1]}")
 
 
-@dataclass(frozen=True)
 class Bars(Record):
     """Bars of several series in each category (a task, a token), side by side or `overlaid`.
 
@@ -113,17 +100,16 @@ class Bars(Record):
     0. `log`: powers of ten, with a 0 of its own.
     """
 
-    categories: tuple[str, ...]
-    series: tuple[Series, ...]
+    categories: Many[str]
+    series: Many[Series]
     unit: str = ""
-    threshold: float | None = None
+    threshold: Value = None
     limits: tuple[float, float] | None = None
-    marks: Mapping[int, str] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
     overlaid: bool = False
     log: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_series(self, self.series, len(self.categories), "category")
         check_range(self, "marks", self.marks, 0, len(self.categories) - 1)
         if self.log:
@@ -133,7 +119,6 @@ class Bars(Record):
                 check_range(self, f"values of {series.name}", series.drawn, 0, math.inf)
 
 
-@dataclass(frozen=True)
 class Lines(Record):
     """Named series over an ordered axis, such as accuracy by layer.
 
@@ -142,17 +127,16 @@ class Lines(Record):
     and `marks` name those that matter.
     """
 
-    x: tuple[float, ...]
-    series: tuple[Series, ...]
+    x: Many[float]
+    series: Many[Series]
     x_label: str = ""
     unit: str = ""
-    threshold: float | None = None
+    threshold: Value = None
     limits: tuple[float, float] | None = None
-    levels: tuple[str, ...] = ()
-    marks: Mapping[int, str] = field(default_factory=dict)
+    levels: Many[str] = ()
+    marks: Marks = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if list(self.x) != sorted(set(self.x)):
             refuse(self, "x", list(self.x), "strictly increasing")
         check_series(self, self.series, len(self.x), "x")
@@ -163,31 +147,27 @@ class Lines(Record):
                 check_range(self, f"values of {series.name}", series.drawn, 0, last)
 
 
-@dataclass(frozen=True)
 class PointClass(Record):
     """Points (x, y) of one class; `hollow` are those to tell apart, such as held-out ones."""
 
     name: str
-    points: tuple[tuple[float, float], ...]
-    hollow: tuple[tuple[float, float], ...] = ()
+    points: Many[tuple[float, float]]
+    hollow: Many[tuple[float, float]] = ()
 
 
-@dataclass(frozen=True)
 class Points(Record):
     """Points in two dimensions by class; `filled` and `hollow` say what such points are."""
 
-    classes: tuple[PointClass, ...]
+    classes: Many[PointClass]
     x_label: str = ""
     y_label: str = ""
     filled: str = "others"
     hollow: str = "told apart"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_most(self, "classes", MOST_CLASSES)
 
 
-@dataclass(frozen=True)
 class Estimate(Record):
     """An estimate with its bounds, the threshold it is held against, and what came of it.
 
@@ -195,15 +175,14 @@ class Estimate(Record):
     """
 
     name: str
-    estimate: float | None
-    low: float | None = None
-    high: float | None = None
-    threshold: float | None = None
+    estimate: Value
+    low: Value = None
+    high: Value = None
+    threshold: Value = None
     outcome: str | None = None
     group: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         check_bounds(self, (self.low,), (self.high,))
 
     @classmethod
@@ -217,7 +196,6 @@ class Estimate(Record):
         return cls(name, c.estimate, c.low, c.high, c.threshold, outcome, group)
 
 
-@dataclass(frozen=True)
 class Intervals(Record):
     """Estimates against their thresholds, a row each.
 
@@ -225,7 +203,7 @@ class Intervals(Record):
     one another) are joined; otherwise each on its own, the threshold in the middle.
     """
 
-    estimates: tuple[Estimate, ...]
+    estimates: Many[Estimate]
     unit: str = ""
     one_scale: bool = False
 

@@ -1,16 +1,13 @@
 """Rows of values with their intervals, which several kinds of figures draw."""
 
-from dataclasses import dataclass
-
 from ivevidence.figures.checks import check_bounds, check_length, check_most
-from ivevidence.records.codec import EvidenceError, Record
+from ivevidence.records.codec import EvidenceError, Many, Record, Value
 
 MOST_SERIES = 10
 
-Values = tuple[float | None, ...]
+Values = Many[Value]
 
 
-@dataclass(frozen=True)
 class Series(Record):
     """A named row of values with their intervals, None where there is none."""
 
@@ -20,7 +17,6 @@ class Series(Record):
     highs: Values = ()
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for name in ("lows", "highs"):
             if getattr(self, name):
                 check_length(self, name, len(self.values), "value")

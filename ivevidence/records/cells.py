@@ -3,11 +3,24 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from types import NoneType
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from ivevidence.figures.data import FIGURE_DATA, Criterion
-from ivevidence.records.codec import EvidenceError, Record, check_count
+from ivevidence.records.codec import (
+    Count,
+    EvidenceError,
+    Json,
+    Many,
+    Marks,
+    Record,
+    Value,
+    defined,
+    one_of,
+)
 
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
 PLANTED = ("holds", "fails", "unknown")
@@ -17,11 +30,20 @@ UNDRIFTED = "changed without drift"
 # What came with a verdict that is not the expected one.
 CHANGES = (UNDRIFTED, "with a drift", "same values", "another rule", "nothing to compare")
 
-Entry = str | int | float | None
 CellName = tuple[str, str]
 
 
-@dataclass(frozen=True)
+def _entry(value: Any) -> Any:
+    if type(value := defined(value)) not in (str, int, float, NoneType):
+        raise EvidenceError("", value, "a text, a number or None")
+    return value
+
+
+Entry = Annotated[str | int | float | None, BeforeValidator(_entry)]
+Verdict = Annotated[str, one_of(*VERDICTS)]
+Quantifier = Annotated[str, one_of(*QUANTIFIERS)]
+
+
 class Claim(Record):
     """A claim of a paper, quoted, with what is estimated and the rule that decides.
 
@@ -38,17 +60,10 @@ class Claim(Record):
     estimand: str
     rule: str
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    quantifier: str | None = None
+    quantifier: Quantifier | None = None
     by_metric: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.quantifier not in (None, *QUANTIFIERS):
-            expected = "one of " + ", ".join(QUANTIFIERS)
-            raise EvidenceError("quantifier", self.quantifier, expected, where="Claim")
 
-
-@dataclass(frozen=True)
 class Decision(Record):
     """A verdict, the reason in words, and the criteria it rests on, the most telling one first.
 
@@ -57,17 +72,14 @@ class Decision(Record):
     `gate` is the `cell_id` of the cell whose verdict decided this one, if that was all.
     """
 
-    verdict: str
+    verdict: Verdict
     reason: str
-    criteria: tuple[Criterion, ...] = ()
-    samples_to_decide: int | None = None
+    criteria: Many[Criterion] = ()
+    samples_to_decide: Count | None = None
     chosen: str = ""
     gate: str | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_verdict(self.verdict, "Decision")
-        check_count("samples_to_decide", self.samples_to_decide, "Decision")
         outcomes = {c.outcome for c in self.criteria}
         # `inconclusive` may stand against any: rules have reasons beside their criteria.
         if self.verdict == "supported" and outcomes - {"beyond"}:
@@ -80,38 +92,30 @@ class Decision(Record):
         raise EvidenceError(f"criteria of a {self.verdict} verdict", got, expected, "Decision")
 
 
-@dataclass(frozen=True)
 class Figure(Record):
     """A figure as data, with the fields of its kind; `ivevidence.figures.kinds.draw` draws it."""
 
-    kind: str
+    kind: Annotated[str, one_of(*FIGURE_DATA)]
     title: str
     caption: str
-    data: Mapping[str, Any]
+    data: Mapping[str, Json]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.kind not in FIGURE_DATA:
-            raise EvidenceError(
-                "kind", self.kind, "one of " + ", ".join(FIGURE_DATA), where="Figure"
-            )
         try:
             FIGURE_DATA[self.kind].from_json(self.data)
         except EvidenceError as error:
             raise error.within("data", where="Figure") from None
 
 
-@dataclass(frozen=True)
 class Table(Record):
     """Rows of texts and numbers under named columns."""
 
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    columns: Many[str]
+    rows: Many[Many[Entry]]
     caption: str = ""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for i, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise EvidenceError(
@@ -119,7 +123,6 @@ class Table(Record):
                 )
 
 
-@dataclass(frozen=True)
 class Prompt(Record):
     """A prompt as its tokens, what its marked positions are, the answer and the output.
 
@@ -127,21 +130,19 @@ class Prompt(Record):
     """
 
     label: str
-    tokens: tuple[str, ...]
-    marks: Mapping[int, str]
+    tokens: Many[str]
+    marks: Marks
     answer: str
     output: str
     token: str = ""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for position in self.marks:
             if not 0 <= position < len(self.tokens):
                 expected = f"a position among {len(self.tokens)} tokens"
                 raise EvidenceError("marks", position, expected, where="Prompt")
 
 
-@dataclass(frozen=True)
 class Expectation(Record):
     """What a cell was found to be before: its verdict, and the criterion it rested on.
 
@@ -149,22 +150,16 @@ class Expectation(Record):
     `cell_id` of the cell whose verdict decided this one.
     """
 
-    verdict: str
+    verdict: Verdict
     criterion: str | None = None
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
+    estimate: Value = None
+    low: Value = None
+    high: Value = None
+    n: Count | None = None
     values: str | None = None
     gate: str | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_verdict(self.verdict, "Expectation")
-        check_count("n", self.n, "Expectation")
 
-
-@dataclass(frozen=True)
 class Drift(Record):
     """How far the mean of named per-sample values moved: after minus before, in their unit.
 
@@ -174,18 +169,13 @@ class Drift(Record):
 
     name: str
     estimate: float
-    low: float | None
-    high: float | None
+    low: Value
+    high: Value
     p_value: float
-    n: tuple[int, int]
+    n: tuple[Count, Count]
     paired: bool
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_count("n", min(self.n), "Drift")
 
-
-@dataclass(frozen=True)
 class Comparison(Record):
     """A cell against what was expected of it: the entry, whose it is, and the drifts since.
 
@@ -198,19 +188,12 @@ class Comparison(Record):
     baseline: str
     expectation: Expectation | None
     checkpoint: str | None = None
-    drifts: tuple[Drift, ...] = ()
-    drifted: tuple[str, ...] = ()
+    drifts: Many[Drift] = ()
+    drifted: Many[str] = ()
     follows: str | None = None
-    change: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.change not in (None, *CHANGES):
-            expected = "one of " + ", ".join(CHANGES)
-            raise EvidenceError("change", self.change, expected, where="Comparison")
+    change: Annotated[str, one_of(*CHANGES)] | None = None
 
 
-@dataclass(frozen=True)
 class CellRecord(Record):
     """One claim judged on one checkpoint and task (and metric), with all that a reviewer needs.
 
@@ -228,25 +211,21 @@ class CellRecord(Record):
     task: str
     metric: str | None
     decision: Decision
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
-    prompts: tuple[Prompt, ...] = ()
-    controls: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
+    figures: Many[Figure] = ()
+    tables: Many[Table] = ()
+    prompts: Many[Prompt] = ()
+    controls: Many[Table] = ()
+    notes: Many[str] = ()
     measurements: Mapping[str, str] = field(default_factory=dict)
-    samples: tuple[str, ...] = ()
-    per_sample: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    samples: Many[str] = ()
+    per_sample: Mapping[str, Many[Value]] = field(default_factory=dict)
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    provenance: Mapping[str, Json] = field(default_factory=dict)
     command: str = ""
     comparison: Comparison | None = None
-    planted: str | None = None
+    planted: Annotated[str, one_of(*PLANTED)] | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.planted not in (None, *PLANTED):
-            expected = "one of " + ", ".join(PLANTED)
-            raise EvidenceError("planted", self.planted, expected, where="CellRecord")
         for name, values in self.per_sample.items():
             if len(values) != len(self.samples):
                 expected = f"as many as there are samples ({len(self.samples)})"
@@ -270,7 +249,6 @@ class CellRecord(Record):
         return self.stage == self.task == WHOLE
 
 
-@dataclass(frozen=True)
 class CellError(Record):
     """A cell that could not be judged: an exception is an error, never a verdict."""
 
@@ -297,11 +275,6 @@ def cell_id(name: CellName) -> str:
 def _cell_id(claim: str, *inside: str | None) -> str:
     pack_and_name = "/".join(map(_safe, claim.split("/")))
     return f"{pack_and_name}[{'-'.join(_safe(part) for part in inside if part is not None)}]"
-
-
-def _check_verdict(verdict: str, where: str) -> None:
-    if verdict not in VERDICTS:
-        raise EvidenceError("verdict", verdict, "one of " + ", ".join(VERDICTS), where=where)
 
 
 def _safe(part: str) -> str:

@@ -1,4 +1,4 @@
-"""Records that check themselves: frozen dataclasses whose fields always hold plain JSON data.
+"""Records: frozen pydantic dataclasses that always hold plain JSON data.
 
 A record's annotations are its format. The same check runs when a record is built in code and when
 it is read from a file, so what is written can be read, and what is read has its types.
@@ -6,16 +6,39 @@ it is read from a file, so what is written can be read, and what is read has its
 
 import dataclasses
 import functools
+import inspect
 import math
 import reprlib
-import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
+import pydantic
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, GetPydanticSchema, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 MOST_NESTED = 64  # levels of a file's JSON: records need a dozen, parameters of a claim a few more
+MOST_WRONG = 1000  # complaints on a file: pydantic can only tell all of them, a kilobyte each
+
+_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+# What pydantic calls what a value should be, in words for people.
+_EXPECTED = {
+    "missing": "given: it is missing",
+    "unexpected_keyword_argument": "no field here",
+    "dataclass_type": "a mapping with the fields of {class_name}",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "finite_number": "finite",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+    "too_long": "at most {max_length} long",
+    "literal_error": "one of {expected}",
+}
 
 
 class EvidenceError(ValueError):
@@ -45,30 +68,38 @@ class EvidenceError(ValueError):
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Record:
-    """Base of all records: checks and normalizes its fields against their annotations.
+    """Base of all records: makes a frozen dataclass that checks its fields as they are annotated.
 
-    Lists become tuples, numpy values become Python ones, and NaN or infinity becomes None where the
-    annotation allows None, so that a record equals itself after a trip through JSON.
+    Lists become tuples and numpy values become Python ones, so that a record equals itself after a
+    trip through JSON.
 
     Raises:
         EvidenceError: a field does not have its type.
     """
 
-    def __post_init__(self) -> None:
-        record: Any = type(self)
-        for name, kind in _fields(record).items():
-            try:
-                value = coerce(kind, getattr(self, name))
-            except EvidenceError as error:
-                raise error.within(name, where=record.__name__) from None
-            object.__setattr__(self, name, value)
+    def __init_subclass__(cls) -> None:
+        made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIG)(cls)
+        signature, check = inspect.signature(made), made.__init__
+
+        def build(self: Any, *values: Any, **named: Any) -> None:
+            fields = signature.bind(*values, **named).arguments
+            _refuse(lambda: check(self, **_python(fields)), cls.__name__)
+
+        made.__init__ = build
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        # Strict about all else, but a mapping may become a record: JSON has nothing else.
+        return {**handler(source), "strict": False}
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain dicts, lists, strings and numbers."""
-        record: Any = type(self)
-        return {name: to_plain(getattr(self, name)) for name in _fields(record)}
+        record: Any = self
+        return {
+            field.name: to_plain(getattr(self, field.name)) for field in dataclasses.fields(record)
+        }
 
     @classmethod
     def from_json(cls, data: Any, *, where: str = "") -> Self:
@@ -78,11 +109,17 @@ class Record:
             EvidenceError: a field is missing, unknown or of the wrong type, or `data` is nested
                 deeper than `MOST_NESTED`; `where` is the source.
         """
-        try:
-            _check_nesting(data)
-            return typing.cast(Self, coerce(cls, data))
-        except EvidenceError as error:
-            raise error.within("", where=where) from None
+        check = TypeAdapter(cls).validate_python
+        return typing.cast(Self, _refuse(lambda: check(_python(data)), where or cls.__name__))
+
+
+def coerce(kind: Any, value: Any) -> Any:
+    """Return JSON data as `kind`: plain types, literals, tuples and mappings of them.
+
+    Raises:
+        EvidenceError: it is not of that kind.
+    """
+    return _refuse(lambda: _adapter(kind).validate_python(_python(value)))
 
 
 def to_plain(value: Any) -> Any:
@@ -98,131 +135,94 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return defined(value)
     if isinstance(value, Mapping):
-        return {_key(key): _inside(f"[{key!r}]", to_plain, item) for key, item in value.items()}
+        return {_key(key): _inside(f"[{key!r}]", item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_inside(f"[{i}]", to_plain, item) for i, item in enumerate(value)]
+        return [_inside(f"[{i}]", item) for i, item in enumerate(value)]
     raise EvidenceError("", value, "plain JSON data or a numpy array")
 
 
-def _check_nesting(data: Any) -> None:
-    level, depth = [data], 0
-    while level := [item for value in level for item in _items(value)]:
-        depth += 1
-        if depth > MOST_NESTED:
-            raise EvidenceError("nesting", f"over {depth - 1} levels", f"at most {MOST_NESTED}")
+def defined(value: Any) -> Any:
+    """The value, None for NaN and infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _items(value: Any) -> typing.Iterable[Any]:
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, list | tuple) else ()
+def _position(key: Any) -> Any:
+    # JSON has only string keys.
+    return int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
 
 
-def check_count(quantity: str, number: int | None, where: str) -> None:
-    """Refuse a number of samples below 0.
-
-    Raises:
-        EvidenceError: it is.
-    """
-    if number is not None and number < 0:
-        raise EvidenceError(quantity, number, "at least 0", where=where)
+def one_of(*choices: str) -> GetPydanticSchema:
+    """Mark a text as one of a few."""
+    return GetPydanticSchema(lambda *_: core_schema.literal_schema(list(choices)))
 
 
-def coerce(kind: Any, value: Any) -> Any:
-    """Return `value` as `kind`: plain types, unions, tuples, mappings, records.
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], FailFast()]  # millions of wrong ones are refused at the first
+Count = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Value = Annotated[float | None, BeforeValidator(defined)]  # None: undefined
+Marks = Annotated[
+    Mapping[Annotated[int, BeforeValidator(_position)], str],
+    Field(json_schema_extra={"propertyNames": {"pattern": "^[0-9]+$"}}),
+]
+Json = Annotated[Any, BeforeValidator(to_plain)]
 
-    Raises:
-        EvidenceError: it is not of that kind.
-    """
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=_CONFIG)
+
+
+def _python(value: Any, levels: int = MOST_NESTED) -> Any:
+    """Lists and arrays as tuples, at any depth, numpy's numbers as Python's."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value  # nearly all that a file holds
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return to_plain(value)
-    if origin in (types.UnionType, typing.Union):
-        return _coerce_optional(inner, value)
-    if origin is tuple:
-        return _coerce_tuple(inner, value)
-    if origin is Mapping:
-        return _coerce_mapping(inner, value)
-    if dataclasses.is_dataclass(kind):
-        return _coerce_record(kind, value)
-    return _coerce_scalar(kind, value)
-
-
-def _coerce_optional(inner: tuple[Any, ...], value: Any) -> Any:
-    missing = value is None or (isinstance(value, float) and not math.isfinite(value))
-    if types.NoneType in inner and missing:
-        return None
-    choices = [kind for kind in inner if kind is not types.NoneType]
-    for kind in choices:
-        # Exact types first: float before int would turn 1 into 1.0.
-        if type(value) is kind:
-            return coerce(kind, value)
-    if len(choices) == 1:
-        return coerce(choices[0], value)
-    names = ", ".join(kind.__name__ for kind in inner)
-    raise EvidenceError("", value, f"one of {names}")
-
-
-def _coerce_tuple(inner: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise EvidenceError("", value, "a list")
-    if inner[-1] is not Ellipsis and len(inner) != len(value):
-        raise EvidenceError("", value, f"a list of {len(inner)}")
-    kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-    return tuple(_inside(f"[{i}]", coerce, kinds[i], item) for i, item in enumerate(value))
-
-
-def _coerce_mapping(inner: tuple[Any, ...], value: Any) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise EvidenceError("", value, "a mapping")
-    key_kind, item_kind = inner
-    result = {}
-    for key, item in value.items():
-        if key_kind is int and isinstance(key, str) and key.isascii() and key.isdecimal():
-            key = int(key)  # JSON has only string keys
-        key = _inside(f"[{key!r}]", _coerce_scalar, key_kind, key)
-        result[key] = _inside(f"[{key!r}]", coerce, item_kind, item)
-    return result
-
-
-def _coerce_record(kind: Any, value: Any) -> Any:
-    if isinstance(value, kind):
+    is_list = isinstance(value, list | tuple)
+    if not is_list and not isinstance(value, Mapping):
         return value
-    if not isinstance(value, Mapping):
-        raise EvidenceError("", value, f"a mapping with the fields of {kind.__name__}")
-    required = {
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    for name in sorted(required - set(value)):
-        raise EvidenceError(name, None, "given: the field is missing")
-    for name in value:
-        if name not in _fields(kind):
-            raise EvidenceError(str(name), value[name], f"no field of {kind.__name__}")
-    return kind(**value)
+    if not levels:
+        raise EvidenceError("nesting", f"over {MOST_NESTED} levels", f"at most {MOST_NESTED}")
+    if is_list:
+        return tuple([_python(item, levels - 1) for item in value])
+    return {key: _python(item, levels - 1) for key, item in value.items()}
 
 
-def _coerce_scalar(kind: Any, value: Any) -> Any:
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 1e300 else value
-    if type(value) is not kind:
-        raise EvidenceError("", value, _NAMES.get(kind, str(kind)))
-    if kind is float and not math.isfinite(value):
-        raise EvidenceError("", value, "finite")
-    return value
-
-
-_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _inside(outer: str, function: Any, *arguments: Any) -> Any:
+def _refuse(check: Callable[[], Any], where: str = "") -> Any:
+    """The result of a check by pydantic; its first complaint, if any, as an EvidenceError."""
     try:
-        return function(*arguments)
+        return check()
+    except EvidenceError as error:
+        raise error.within("", where=where) from None
+    except pydantic.ValidationError as error:
+        if error.error_count() > MOST_WRONG:
+            raise EvidenceError("wrong fields", error.error_count(), "none", where) from None
+        first = error.errors(include_url=False)[0]
+    kind, context = first["type"], first.get("ctx", {})
+    path = "".join(map(_step, first["loc"])).removeprefix(".")
+    if isinstance(own := context.get("error"), EvidenceError):
+        raise own.within(path, where=where) from None
+    expected = first["msg"]
+    if kind in _EXPECTED:
+        expected = _EXPECTED[kind].format_map(context).replace("'", "")
+    got = None if kind == "missing" else _lists(first["input"])
+    raise EvidenceError(path, got, expected, where)
+
+
+def _step(part: str | int) -> str:
+    return f".{part}" if str(part).isidentifier() else f"[{part!r}]"
+
+
+def _lists(value: Any) -> Any:
+    return list(map(_lists, value)) if isinstance(value, tuple) else value
+
+
+def _inside(outer: str, value: Any) -> Any:
+    try:
+        return to_plain(value)
     except EvidenceError as error:
         raise error.within(outer) from None
 
@@ -233,12 +233,6 @@ def _key(key: Any) -> str:
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
     raise EvidenceError("", key, "a text (keys of JSON objects)")
-
-
-@functools.cache
-def _fields(kind: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _short(value: Any) -> str:

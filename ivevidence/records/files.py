@@ -5,12 +5,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ivevidence.records.cells import CellError, CellRecord
-from ivevidence.records.codec import EvidenceError, Record, to_plain
+from ivevidence.records.codec import EvidenceError, Json, Many, Record, to_plain
 from ivevidence.records.rows import ClaimRow, claim_rows
 from ivevidence.store.whole_files import read_limited, write_atomic
 
@@ -21,7 +23,6 @@ _ADVICE = "the file is damaged or from elsewhere: write it again with this versi
 _SEAL = re.compile(rb',\n"sha256": "[0-9a-f]{64}"\}\n\Z')
 
 
-@dataclass(frozen=True)
 class Evidence(Record):
     """All of a run: what it was (`run`: date, command, versions, ...), its cells, its errors.
 
@@ -29,15 +30,14 @@ class Evidence(Record):
     `sha256` is the digest that closes the file it was read from.
     """
 
-    schema: int
-    run: Mapping[str, Any] = field(default_factory=dict)
-    cells: tuple[CellRecord, ...] = ()
-    errors: tuple[CellError, ...] = ()
-    rows: tuple[ClaimRow, ...] = ()
-    sha256: str = ""
+    schema: Annotated[int, Field(json_schema_extra={"const": SCHEMA})]
+    run: Mapping[str, Json] = field(default_factory=dict)
+    cells: Many[CellRecord] = ()
+    errors: Many[CellError] = ()
+    rows: Many[ClaimRow] = ()
+    sha256: Annotated[str, Field(json_schema_extra={"pattern": "^[0-9a-f]{64}$"})] = ""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.schema != SCHEMA:
             advice = "it was written by another version of ivclaims: read it with that one"
             raise EvidenceError("schema", self.schema, str(SCHEMA), advice=advice)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivevidence.compare.drifts import ALPHA
-from ivevidence.records.cells import CellRecord, Decision
-from ivevidence.records.codec import Record
+from ivevidence.records.cells import CellRecord, Decision, Quantifier, Verdict
+from ivevidence.records.codec import Count, Record
 
 # A claim that is refuted in one metric does not hold, whatever the others say; and so on.
 _JOINED = ("refuted", "not_applicable", "inconclusive", "supported")
 
 
-@dataclass(frozen=True)
 class ClaimRow(Record):
     """A claim over the cells of a run (of one metric, where each metric is a question of its own).
 
@@ -30,17 +29,17 @@ class ClaimRow(Record):
     claim: str
     title: str
     metric: str | None
-    quantifier: str | None
-    applicable: int
-    not_applicable: int
-    supported: int
-    refuted: int
-    least: int
-    most: int
-    verdict: str | None
-    planted_true: tuple[int, int] = (0, 0)
-    planted_false: tuple[int, int] = (0, 0)
-    planted_other: int = 0
+    quantifier: Quantifier | None
+    applicable: Count
+    not_applicable: Count
+    supported: Count
+    refuted: Count
+    least: Count
+    most: Count
+    verdict: Verdict | None
+    planted_true: tuple[Count, Count] = (0, 0)
+    planted_false: tuple[Count, Count] = (0, 0)
+    planted_other: Count = 0
     paper: str = ""
 
     @property

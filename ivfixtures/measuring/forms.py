@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -84,9 +84,6 @@ def _check_fact(name: str, kind: Any, value: Any, where: str) -> None:
             raise EvidenceError(name, value, f"a mapping with {', '.join(parts)}", where)
         for part, inner in parts.items():
             _check_fact(f"{name}.{part}", inner, value[part], where)
-    elif typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise EvidenceError(name, value, f"one of {', '.join(typing.get_args(kind))}", where)
     else:
         try:
             coerce(kind, value)
