@@ -159,7 +159,7 @@ def test_any_series_are_drawn_and_named(found, threshold, count, marked):
 
 
 @given(
-    st.lists(st.lists(NUMBERS | st.none(), min_size=3, max_size=3), max_size=9), st.integers(0, 4)
+    st.lists(st.lists(NUMBERS | st.none(), min_size=3, max_size=3), max_size=9), st.integers(0, 12)
 )
 @settings(deadline=None, max_examples=40)
 def test_any_matrix_is_drawn_and_its_largest_value_said(values, panels):
