@@ -2,7 +2,7 @@
 
     python -m benchmarks.paths [--paths N] [CHECKPOINT ...]
 
-Authors' procedure (RELEASED_CODE, "Path tracing"): the d x d map of every edge, then for each path
+Authors' procedure (docs/design.md, "Path tracing"): the d x d map of every edge, then for each path
 one product a layer, all logits, and a full sort of the vocabulary for the answer's rank. It is
 timed on the high-ranking paths and N drawn ones (default: all), and scaled by their number; both
 ways must find the same paths high-ranking, or nothing is printed. The maps are those of Eq. 3 on

@@ -1,6 +1,6 @@
 """The `released` semantics against a plain implementation of what the authors' scripts compute.
 
-Written from RELEASED_CODE, "Path tracing", on transformers and forward hooks alone: it shares no
+Written from docs/design.md, "Path tracing", on transformers and forward hooks alone: it shares no
 code with the methods.
 """
 

@@ -138,7 +138,7 @@ def controls(probe: OneAgainstRest, controls: Mapping[str, OneAgainstRest]) -> T
 def released(probes: Probes) -> Table:
     """The accuracy of the released scripts' probe, and what its leak is worth.
 
-    Source: RELEASED_CODE, "Probe".
+    Source: docs/design.md, "Probe".
     """
     leak = probes.released
     rows = (

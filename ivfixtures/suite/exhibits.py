@@ -226,7 +226,7 @@ def released(cell: Cell) -> Table:
     Ties stand as in the published tables, which go through the pairs row by row: a single layer,
     there the pair (i, i), before the pairs that begin with it.
 
-    Source: RELEASED_CODE, "The superadditivity test". Its t-test holds a mean of booleans against
+    Source: docs/design.md, "The superadditivity test". Its t-test holds a mean of booleans against
     50.0 and so rejects whatever the data; it is shown, and decides nothing.
     """
     sweep = cell.bench.sweep(protocol="released")

@@ -55,7 +55,7 @@ def score(
     without a ranking: with a logit of NaN or +inf, or whose answer can never be given (-inf). Other
     tokens may be masked with -inf.
 
-    Source: section 5.1; RELEASED_CODE, "reciprocal rank".
+    Source: section 5.1; docs/design.md, "Activation patching".
     Deviation: the paper does not define the rank of tied logits; here ties do not lower it.
     """
     logits = logits.float()

@@ -89,7 +89,7 @@ def path_graph(
     Raises:
         ValueError: k is below 1, or `released` is asked for single heads, where it has no meaning.
 
-    Source: section 6.1, "j = argmax a_i"; RELEASED_CODE, "Path tracing".
+    Source: section 6.1, "j = argmax a_i"; docs/design.md, "Path tracing".
     Deviation: the paper's text makes an edge of one head; `merged` follows its scripts, in which
     one path is one trajectory of tokens.
     """

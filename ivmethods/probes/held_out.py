@@ -235,7 +235,7 @@ def released_probe(
     A quarter of the rows is held out: of all rows at random, or all rows of a quarter of the
     groups.
 
-    Source: RELEASED_CODE, "Probe": rows of all layers pooled, scikit-learn's defaults.
+    Source: docs/design.md, "Probe": rows of all layers pooled, scikit-learn's defaults.
     """
     n_layers, samples = len(layers), len(labels)
     rows, row_labels = layers.reshape(n_layers * samples, -1), np.tile(labels, n_layers)

@@ -105,7 +105,7 @@ def tokenize_sample(
         PromptError: T_inst is not a token of its own, the instruction has other tokens than alone,
             an answer has no token of its own, or a text holds a special token.
 
-    Source: section 5.1; RELEASED_CODE for `released`.
+    Source: section 5.1; docs/design.md for `released`.
     Deviation: the paper does not say how the query is tokenized without its instruction; here
     T_full = [T_inst T_q] is taken literally, so that both runs share the tokens of the query. Nor
     does it say which token counts where an answer begins with white space alone.

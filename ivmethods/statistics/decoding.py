@@ -48,7 +48,7 @@ def printed_test(count: int, samples: int) -> PrintedTest:
     count is nearer than 7e-7 to where its print would change.
 
     Raises: ValueError if there are fewer than 2 samples, or not that many ones.
-    Source: RELEASED_CODE, "The superadditivity test"; Tables 5-8.
+    Source: docs/design.md, "The superadditivity test"; Tables 5-8.
     """
     if samples < 2 or not 0 <= count <= samples:
         expected = "from 0 to the number of samples, which is at least 2"
