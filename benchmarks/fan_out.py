@@ -2,9 +2,10 @@
 
     python -m benchmarks.fan_out [--samples N] [CHECKPOINT ...]
 
-Authors' procedure (docs/design.md, "Activation patching"): batch size 1; for every sample and tuple three forward
-passes that do not depend on the tuple, and two patched ones, through nnsight. It is timed on a few
-tuples and scaled by their number. All three must find the same effects, or nothing is printed.
+Authors' procedure (docs/design.md, "Activation patching"): batch size 1; for every sample and tuple
+three forward passes that do not depend on the tuple, and two patched ones, through nnsight. It is
+timed on a few tuples and scaled by their number. All three must find the same effects, or
+nothing is printed.
 """
 
 import argparse

@@ -548,7 +548,7 @@ def test_claims_can_be_judged_in_a_chat_and_again_by_its_command(judged, pyteste
     names = ("behaviour", "localization", "tinst_path_dominance")
     only = [f"{PACK}.test_{name}" for name in names]
     cells, _ = judged("--system-prompt=--brief", "--path-k", "1", only=only)
-    assert {cell.claim.name for cell in cells} == {*names}
+    assert {cell.claim.name for cell in cells} == {f"instruction_vectors/{n}" for n in names}
     assert all(cell.parameters["system prompt"] == "--brief" for cell in cells)
     cell = next(cell for cell in cells if cell.claim.name == "instruction_vectors/localization")
     pytester.runpytest_inprocess(*shlex.split(cell.command)[1:], "-p", "no:cacheprovider")

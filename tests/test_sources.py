@@ -81,7 +81,8 @@ def test_a_gguf_file_is_judged_to_evidence(written, claims, pytester):
     result = claims(written[0], *options, only=both)
     found = evidence(pytester)
     assert not found.errors, printed(result)
-    assert {cell.claim.name for cell in found.cells} == {"behaviour", "localization"}
+    names = {f"instruction_vectors/{name}" for name in ("behaviour", "localization")}
+    assert {cell.claim.name for cell in found.cells} == names
     for cell in found.cells:
         assert cell.checkpoint == str(written[0])
         assert digests(checkpoint).weights in json.dumps(cell.provenance)

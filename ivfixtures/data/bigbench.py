@@ -36,8 +36,8 @@ def load_bigbench(source: str, tasks_folder: Path | None = None) -> dict[str, Ta
 
     Raises: TaskError, one line that names file, example and remedy.
 
-    Source: Table 1 (instructions); docs/design.md, "Activation patching": the query is the BIG-bench
-    prompt without `Answer:`.
+    Source: Table 1 (instructions); docs/design.md, "Activation patching": the query is
+    the BIG-bench prompt without `Answer:`.
     Deviation: an example whose input has another form (one of snarks holds a single statement, cut
     short) is left out, and a note says so. Runs of spaces and line breaks become single spaces,
     so that a prompt is one line and ends without one.
