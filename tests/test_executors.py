@@ -173,7 +173,9 @@ def test_cells_about_families_are_a_second_job_and_find_what_the_first_measured(
 
     judge()
     alone = evidence_in(pytester.path)
-    assert {"stages", "superadditivity"} == {cell["claim"]["name"] for cell in alone[0]}
+    assert {f"instruction_vectors/{name}" for name in ("stages", "superadditivity")} == {
+        cell["claim"]["name"] for cell in alone[0]
+    }
     cleared(pytester.path)
     result = judge(*AWAY)
     assert evidence_in(pytester.path) == alone
