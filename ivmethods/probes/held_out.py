@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -266,15 +267,18 @@ def _predicted(
 
 def _combined(parts: list[tuple[float, np.ndarray]], alpha: float, alpha_high: float) -> Interval:
     """A weighted sum of shares; each bound shares its alpha among them, so they may depend."""
-    weights = [weight for weight, _ in parts]
-
-    def at(level: float) -> tuple[float, float]:
-        errors = [error / len(parts) * (level / ALPHA) for error in (alpha, alpha_high)]
-        lows, highs = ([clopper_pearson(hits, alpha=e) for _, hits in parts] for e in errors)
-        return (
-            sum(w * (s.low if w > 0 else s.high) for w, s in zip(weights, lows, strict=True)),
-            sum(w * (s.high if w > 0 else s.low) for w, s in zip(weights, highs, strict=True)),
-        )
-
+    at = partial(_combined_at, parts, (alpha, alpha_high))
     estimate = float(sum(w * hits.mean() for w, hits in parts))
     return Interval(estimate, *at(ALPHA), sum(len(hits) for w, hits in parts if w > 0), at)
+
+
+def _combined_at(
+    parts: list[tuple[float, np.ndarray]], alphas: tuple[float, float], level: float
+) -> tuple[float, float]:
+    weights = [weight for weight, _ in parts]
+    errors = [alpha / len(parts) * (level / ALPHA) for alpha in alphas]
+    lows, highs = ([clopper_pearson(hits, alpha=e) for _, hits in parts] for e in errors)
+    return (
+        float(sum(w * (s.low if w > 0 else s.high) for w, s in zip(weights, lows, strict=True))),
+        float(sum(w * (s.high if w > 0 else s.low) for w, s in zip(weights, highs, strict=True))),
+    )

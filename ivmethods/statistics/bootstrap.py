@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
@@ -61,13 +62,19 @@ def bootstrap(
     # Seen upside down, the upper bound is a lower one, with bias and acceleration reversed.
     upright = _low(draws, n, bias, acceleration)
     upside_down = _low(-draws, n, -bias, -acceleration)
-    alpha_high = alpha_high or alpha
-
-    def at(level: float) -> tuple[float, float]:
-        share = level / ALPHA
-        return upright(alpha * share, share), -upside_down(alpha_high * share, share)
-
+    at = partial(_bounds, upright, upside_down, (alpha, alpha_high or alpha))
     return Interval(estimate, *at(ALPHA), n, at)
+
+
+def _bounds(
+    upright: Callable[[float, float], float],
+    upside_down: Callable[[float, float], float],
+    alphas: tuple[float, float],
+    level: float,
+) -> tuple[float, float]:
+    share = level / ALPHA
+    low, high = (alpha * share for alpha in alphas)
+    return upright(low, share), -upside_down(high, share)
 
 
 def _on_resamples(
@@ -111,15 +118,22 @@ def _low(
     share of the resamples: BCa alone would stop at 1 / acceleration, however small alpha is.
     """
     ordered = np.sort(np.where(np.isnan(draws), -np.inf, draws))
+    return partial(_bound, ordered, partial(_tail, n, bias, acceleration))
 
-    def tail(alpha: float) -> float:
-        shifted = bias + math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, alpha))
-        room = 1 - acceleration * shifted
-        return float(special.ndtr(bias + shifted / room)) if room > 0 else 0.0
 
-    def low(alpha: float, share: float) -> float:
-        most = tail(alpha / share) * share
-        rank = min(math.floor(min(tail(alpha), most) * (len(ordered) + 1)), len(ordered)) - 1
-        return float(ordered[rank]) if rank >= 0 else -math.inf
+def _bound(
+    ordered: Float[np.ndarray, " draw"],
+    tail: Callable[[float], float],
+    alpha: float,
+    share: float,
+) -> float:
+    most = tail(alpha / share) * share
+    rank = min(math.floor(min(tail(alpha), most) * (len(ordered) + 1)), len(ordered)) - 1
+    return float(ordered[rank]) if rank >= 0 else -math.inf
 
-    return low
+
+def _tail(n: int, bias: float, acceleration: float, alpha: float) -> float:
+    """Which share of the resamples is below the bound."""
+    shifted = bias + math.sqrt(n / (n - 1)) * float(special.stdtrit(n - 1, alpha))
+    room = 1 - acceleration * shifted
+    return float(special.ndtr(bias + shifted / room)) if room > 0 else 0.0

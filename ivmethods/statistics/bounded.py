@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float
@@ -57,11 +57,7 @@ def bounded_ratio(
     means = _weighted(np.stack([above, below]), draws=draws, seed=seed)
     upright = _worst(*means, lowest, edges)
     upside_down = _worst(-means[0], *means[1:], -highest, edges)
-
-    def at(level: float) -> tuple[float, float]:
-        errors = [error * (level / ALPHA) for error in (alpha, alpha_high or alpha)]
-        return _quantile(upright, errors[0]), -_quantile(upside_down, errors[1])
-
+    at = partial(_quantiles, upright, upside_down, (alpha, alpha_high or alpha))
     return Interval(estimate, *at(ALPHA), len(above), at)
 
 
@@ -126,11 +122,17 @@ def _joined(
     if of_first is None or of_second is None:
         bounds = join((first.low, first.high), (second.low, second.high))
         return Interval(first.estimate, *bounds, first.n)
-
-    def at(level: float) -> Bounds:
-        return join(of_first(level), of_second(level))
-
+    at = partial(_joined_at, of_first, of_second, join)
     return Interval(first.estimate, *at(ALPHA), first.n, at)
+
+
+def _joined_at(
+    first: Callable[[float], Bounds],
+    second: Callable[[float], Bounds],
+    join: Callable[[Bounds, Bounds], Bounds],
+    level: float,
+) -> Bounds:
+    return join(first(level), second(level))
 
 
 def _widest(first: Bounds, second: Bounds) -> Bounds:
@@ -204,6 +206,16 @@ def _worst(
     top = above + weight * lowest
     bottom = below + weight * np.where(top > 0, edges[1], edges[0])
     return np.sort(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), -np.inf))
+
+
+def _quantiles(
+    upright: Float[np.ndarray, " draw"],
+    upside_down: Float[np.ndarray, " draw"],
+    alphas: tuple[float, float],
+    level: float,
+) -> Bounds:
+    low, high = (alpha * (level / ALPHA) for alpha in alphas)
+    return _quantile(upright, low), -_quantile(upside_down, high)
 
 
 def _quantile(ordered: Float[np.ndarray, " draw"], alpha: float) -> float:

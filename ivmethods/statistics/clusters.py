@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -101,13 +102,18 @@ def jackknife(
     if units < 2 or math.isnan(estimate) or np.isnan(left_out).any():
         return Interval(estimate, -math.inf, math.inf, samples)
     error = math.sqrt((units - 1) / units * float(((left_out - left_out.mean()) ** 2).sum()))
-
-    def at(level: float) -> tuple[float, float]:
-        errors = (one_sided * (level / ALPHA) for one_sided in (alpha, alpha_high or alpha))
-        low, high = (float(special.stdtrit(units - 1, 1 - a)) * error for a in errors)
-        return estimate - low, estimate + high
-
+    at = partial(_around, estimate, error, units, (alpha, alpha_high or alpha))
     return Interval(estimate, *at(ALPHA), samples, at)
+
+
+def _around(
+    estimate: float, error: float, units: int, alphas: tuple[float, float], level: float
+) -> tuple[float, float]:
+    """Bounds by Student's t, each with its own one-sided alpha at 5 %."""
+    low, high = (
+        float(special.stdtrit(units - 1, 1 - alpha * (level / ALPHA))) * error for alpha in alphas
+    )
+    return estimate - low, estimate + high
 
 
 def intraclass_correlation(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -40,7 +41,7 @@ class Interval:
         if self.at is None or self.low <= threshold <= self.high:
             return None
         least, most = math.log(LEAST_LEVEL), math.log(ALPHA)
-        for _ in range(30):  # to a relative error below 1e-7
+        for _ in range(20):  # to a relative error below 2e-5
             middle = (least + most) / 2
             low, high = self.at(math.exp(middle))
             is_outside = high < threshold if self.high < threshold else low > threshold
@@ -80,14 +81,15 @@ def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALP
     """Share of positive samples between exact one-sided bounds, each at alpha."""
     finite(positive, "positive", "clopper_pearson")
     n, k = len(positive), int(positive.sum())
-
-    def at(level: float) -> tuple[float, float]:
-        error = alpha * (level / ALPHA)
-        low = float(special.betaincinv(k, n - k + 1, error)) if k else 0.0
-        high = float(special.betaincinv(k + 1, n - k, 1 - error)) if k < n else 1.0
-        return low, high
-
+    at = partial(_clopper_pearson, k, n, alpha)
     return Interval(k / n, *at(ALPHA), n, at)
+
+
+def _clopper_pearson(k: int, n: int, alpha: float, level: float) -> tuple[float, float]:
+    error = alpha * (level / ALPHA)
+    low = float(special.betaincinv(k, n - k + 1, error)) if k else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 1 - error)) if k < n else 1.0
+    return low, high
 
 
 def wilcoxon_p(values: Float[np.ndarray, " sample"]) -> float:
