@@ -95,7 +95,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: Path) -> Pat
     for name in names():
         if name.startswith("tiny"):
             shutil.copytree(saved, tmp_path / "tiny/weights" / name)
-    monkeypatch.setattr(registry, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(registry, "_EMBEDDED", tmp_path)
     return tmp_path
 
 

@@ -14,8 +14,9 @@ from ivevidence import read_evidence
 from ivfixtures.checkpoints.loading import load_untrained
 from ivfixtures.checkpoints.resolving import digests, load, resolve
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import probing
 from ivfixtures.measuring.probing import MOST_REPHRASINGS, rephrasings
+from ivmethods.method import Running
+from ivmethods.probes import methods
 from tests.suite import PACK
 
 CLAIM = "linear_separability"
@@ -180,8 +181,7 @@ def test_an_instruction_is_the_same_whatever_its_case_and_final_punctuation():
 
 
 def test_fits_have_one_thread_whatever_the_process_has(monkeypatch):
-    texts = {task: tuple(f"{task} in way {i}" for i in range(12)) for task in ("a", "b")}
-    tasks = {n: SimpleNamespace(name=n, rephrasings=some) for n, some in texts.items()}
+    instructions = tuple(tuple(f"{task} in way {i}" for i in range(12)) for task in ("a", "b"))
     streams = np.random.default_rng(0).normal(size=(3, 24, 4)).astype(np.float32)
     seen = []
 
@@ -189,9 +189,18 @@ def test_fits_have_one_thread_whatever_the_process_has(monkeypatch):
         seen.extend(pool["num_threads"] for pool in threadpool_info())
         return 1
 
-    monkeypatch.setattr(probing, "dimensions", counting)
+    class Recorded(Running):
+        model = memory_budget = None
+
+        def ask(self, method):
+            return SimpleNamespace(arrays={"streams": streams}, info={"tokens": []})
+
+        def progress(self, text):
+            pass
+
+    monkeypatch.setattr(methods, "dimensions", counting)
     with threadpool_limits(limits=2):
-        probing._measured(streams, rephrasings(SimpleNamespace(tasks=tasks, seed=0)), 0)
+        methods.Probes(instructions, seed=0).compute(([],), Recorded())
         after = {pool["num_threads"] for pool in threadpool_info()}
     assert set(seen) == {1}
     assert after == {2}
