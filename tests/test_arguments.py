@@ -1,11 +1,12 @@
 """What a command line may ask of the suite: one line where it cannot be, and no file replaced."""
 
+import os
 import shutil
 
 import pytest
 
 import claims.instruction_vectors.published.audit  # noqa: F401 - once, so that its classes outlive each run
-from ivfixtures.suite.arguments import CLAIMS_FOLDER
+from ivfixtures.suite.packs import CLAIMS_FOLDER, packs_at, path_of_module
 from tests.suite import printed, write_tasks
 
 AUDIT = ("--pyargs", "claims.instruction_vectors.test_published_audit", "-p", "no:cacheprovider")
@@ -108,6 +109,35 @@ def test_a_copy_of_the_claims_is_one_line(pytester):
         line = refused(pytester.runpytest_inprocess(named))
         assert "but should be the claims that are installed" in line
         assert "pytest --pyargs claims" in line
+
+
+@pytest.mark.parametrize(
+    "text", ["PAPER = 'A4'\n", "import ivfixtures\n", "# PAPER of ivfixtures\n", None]
+)
+def test_other_projects_files_make_no_pack(tmp_path, text):
+    """Every pytest session of an environment looks at what its command line names."""
+    (tmp_path / "pack").mkdir()
+    file = tmp_path / "pack" / "paper.py"
+    if text is None:
+        os.mkfifo(file)  # whoever opens it waits for ever
+    else:
+        file.write_text(text)
+    assert packs_at(tmp_path) == ()
+    assert packs_at(tmp_path / "x" / ("y" * 5000)) == ()
+
+
+@pytest.mark.parametrize("name", ["__main__", "no_such_module.at_all", "os.path", "9", "a/b.c"])
+def test_names_that_are_no_packages_have_no_folder(name):
+    assert path_of_module(name) is None
+
+
+def test_a_pack_is_found_from_its_folder_its_files_and_above(tmp_path):
+    pack = tmp_path / "my_claims"
+    pack.mkdir()
+    (pack / "paper.py").write_text("from ivfixtures.suite.papers import Paper\n\nPAPER = Paper()\n")
+    for path in (tmp_path, pack, pack / "test_one.py"):
+        assert packs_at(path) == (pack,)
+    assert packs_at(tmp_path.parent) == ()
 
 
 def test_two_cells_of_one_name_are_refused(pytester):

@@ -9,7 +9,6 @@ from ivevidence.figures.text import NO_VALUE
 from ivevidence.records.cells import CellRecord
 
 _SPENT = ("seconds",)
-_OF_RULE = ("rule of ", "threshold of ")
 _OF_CHECKPOINT = ("weights", "tokenizer")
 _CONTEXT = 12
 
@@ -22,11 +21,6 @@ class Setting:
     before: str
     after: str
     cells: tuple[str, ...]
-
-    @property
-    def is_of_rule(self) -> bool:
-        """Whether it belongs to what turns numbers into a verdict."""
-        return self.name.startswith(_OF_RULE)
 
 
 def differing(before: CellRecord, after: CellRecord) -> list[Setting]:

@@ -1,14 +1,16 @@
 """Packs: folders with the claims of one paper each, ours and those of others."""
 
+import contextlib
 import importlib.util
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import claims
 
 CLAIMS_FOLDER = Path(claims.__file__).parent
 PAPER_FILE = "paper.py"
+_LINES = (rb"^PAPER\b", rb"^(from|import) ivfixtures\b")
+_LOOKED_AT = 64 * 2**10  # bytes of a paper's file
 
 
 def packs_at(path: Path) -> tuple[Path, ...]:
@@ -20,8 +22,10 @@ def packs_at(path: Path) -> tuple[Path, ...]:
 def path_of_module(name: str) -> Path | None:
     """The file or folder of an importable name, looked up by its first part alone."""
     first, *others = name.split(".")
-    found = importlib.util.find_spec(first) if first.isidentifier() else None
-    places = list(found.submodule_search_locations or ()) if found else []
+    spec = None
+    with contextlib.suppress(ValueError, ImportError):  # as of `__main__`
+        spec = importlib.util.find_spec(first) if first.isidentifier() else None
+    places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         return None
     path = Path(places[0], *others)
@@ -37,13 +41,20 @@ def selecting(file: Path, base: Path) -> tuple[str, ...]:
 
 
 def _is_pack(folder: Path) -> bool:
+    # Every pytest session of an environment asks, and other projects have files of that name.
     file = folder / PAPER_FILE
-    if not file.is_file():
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as opened:
+            text = opened.read(_LOOKED_AT)
+    except OSError:
         return False
-    # Other projects may have a file of that name.
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return re.search(r"^PAPER\b", text, re.MULTILINE) is not None
+    return all(re.search(line, text, re.MULTILINE) for line in _LINES)
 
 
-def _folders(path: Path) -> Iterator[Path]:
-    return iter(sorted(p for p in path.iterdir() if p.is_dir())) if path.is_dir() else iter(())
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else []
+    except OSError:
+        return []

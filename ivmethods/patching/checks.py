@@ -35,7 +35,6 @@ RUNNERS: dict[RunnerName, Runner] = {
 }
 HOOKED_TUPLES = 8
 FIRST_SAMPLES = 4
-CHECKED_SAMPLES = FIRST_SAMPLES + 3
 HOOKS, PLAIN = "hooks", "the plain batched sweep"
 # Largest difference of logits between passes of different shapes, whose sums are in other orders;
 # the rounding of a 16-bit dtype is that much coarser.
