@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from ivmethods.method import Method
 from ivmethods.model.methods import Behaviour, Runs
-from ivmethods.patching.methods import AllLayers, Controls, LayerSweep, NoOp, PatchingChecks
+from ivmethods.patching.check_methods import NoOp, PatchingChecks
+from ivmethods.patching.methods import AllLayers, Controls, LayerSweep
 from ivmethods.paths.methods import Attribution, Paths
 from ivmethods.probes.methods import InstructionResiduals, LayerProbe, Probes
 

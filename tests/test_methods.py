@@ -19,7 +19,8 @@ from ivmethods.method import Array, Fact, Method
 from ivmethods.methods import METHODS
 from ivmethods.model.methods import Behaviour
 from ivmethods.model.metrics import METRICS
-from ivmethods.patching.methods import LayerSweep, NoOp
+from ivmethods.patching.check_methods import NoOp
+from ivmethods.patching.methods import LayerSweep
 from ivmethods.prompts.protocols import Sample, Source
 
 KEY = {"method": "some"}

@@ -151,7 +151,7 @@ def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypat
 
 def test_a_checkpoint_that_cannot_be_patched_is_refused_with_the_numbers(judge, monkeypatch):
     broken = Checks(0.0, 0.25, 0.0, 1e-4, "fan_out")
-    monkeypatch.setattr("ivmethods.patching.methods.check", lambda *_, **__: broken)
+    monkeypatch.setattr("ivmethods.patching.check_methods.check", lambda *_, **__: broken)
     result = judge("--measure-anyway", "-k", "adj_ant and localization")
     result.stdout.fnmatch_lines(["*0.25 (hooks)*but should be 0 (no-op) and at most 0.0001*"])
 

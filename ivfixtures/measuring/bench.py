@@ -21,6 +21,7 @@ from ivfixtures.measuring.settings import Settings
 from ivmethods.method import Measured, Method, Running, Size, SourceName
 from ivmethods.model.methods import Behaviour, Runs
 from ivmethods.model.metrics import METRICS, NotFiniteError
+from ivmethods.patching.check_methods import NoOp, PatchingChecks
 from ivmethods.patching.checks import TOLERANCE
 from ivmethods.patching.methods import (
     RANDOM_DRAWS,
@@ -28,8 +29,6 @@ from ivmethods.patching.methods import (
     AllLayers,
     Controls,
     LayerSweep,
-    NoOp,
-    PatchingChecks,
 )
 from ivmethods.patching.sweep import LayerTuple, Sweep
 from ivmethods.prompts.protocols import Protocol

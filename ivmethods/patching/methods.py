@@ -1,4 +1,4 @@
-"""Methods of patching: the layer sweep, its checks and its controls."""
+"""Methods of patching: the layer sweep, and its controls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,7 @@ from ivmethods.method import (
     Data,
     Fact,
     Inputs,
-    Measured,
     Method,
-    Result,
     Running,
     Size,
     SourceName,
@@ -26,122 +24,14 @@ from ivmethods.method import (
     tokens_of,
 )
 from ivmethods.model.recording import record
-from ivmethods.patching.checks import (
-    RUNNERS,
-    Checks,
-    RunnerName,
-    check,
-    checked_samples,
-    no_op,
-)
+from ivmethods.patching.check_methods import RUNNER, NoOp, PatchingChecks, runner_of
+from ivmethods.patching.checks import RUNNERS
 from ivmethods.patching.controls import effects_of, norm_matched_random
 from ivmethods.patching.sweep import LayerTuple, Sweep, layer_tuples, sweep
 from ivmethods.prompts.protocols import Protocol, Source
 
 RANDOM_DRAWS = 20
 RELEASED_ORDER = 2
-_RUNNER = Fact(RunnerName)
-# Prompts that run beside two sweeps of pairs: patched by hooks, and padded.
-_CHECKED_RUNS = 12
-
-
-@dataclass(frozen=True)
-class PatchingChecks(Method):
-    """Whether a checkpoint can be patched at all, and the fastest runner that does it right.
-
-    tolerance: of logits, by the dtype; None where what a remote model is served in is known there.
-    """
-
-    tolerance: float | None
-
-    name: ClassVar = "checks"
-    facts: ClassVar = {"checks": Fact(Checks)}
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The tolerance, where it is known."""
-        return {} if self.tolerance is None else {"tolerance": self.tolerance}
-
-    def inputs(self, data: Data) -> Inputs:
-        """A few samples of different lengths."""
-        return (checked_samples(data.samples()),)
-
-    def compute(self, inputs: Inputs, running: Running) -> Computed:
-        """The differences that were seen, and the runner."""
-        (few,) = inputs
-        return {}, {"checks": vars(check(running.model, few, memory_budget=running.memory_budget))}
-
-    def refusal(self, result: Result, of: Measured) -> str | None:
-        """Patching itself changes the model, or batches do."""
-        checks = Checks(**result.info["checks"])
-        if checks.passed:
-            return None
-        return (
-            f"logit differences={checks.no_op:.2g} (no-op), {checks.hook_parity:.2g} "
-            f"({checks.oracle}), {checks.padding:.2g} (padding), but should be 0 (no-op) and "
-            f"at most {checks.tolerance:g} [{of.checkpoint}]; its activations cannot be "
-            "patched faithfully "
-            + ("there" if of.remote else "here: try --dtype float32 or --device cpu")
-        )
-
-    def flop(self, inputs: Inputs, size: Size) -> float:
-        """Two sweeps of pairs, and some runs beside."""
-        tokens = tokens_of(inputs[0], "target")
-        return 2 * size.sweep(tokens, min(2, size.layers)) + size.run(_CHECKED_RUNS * tokens)
-
-
-@dataclass(frozen=True)
-class NoOp(Method):
-    """Change of the answer's logit when the target's own residuals are written.
-
-    Every layer alone, on every sample: [sample, layer].
-    """
-
-    protocol: Protocol
-    checks: PatchingChecks
-
-    name: ClassVar = "no-op"
-    forms: ClassVar = {"effects": Array("float32", "sample layer")}
-    facts: ClassVar = {"runner": _RUNNER}
-
-    @property
-    def label(self) -> str:
-        """The protocol."""
-        return self.protocol
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The protocol."""
-        return {"protocol": self.protocol}
-
-    def before(self) -> tuple[Method, ...]:
-        """The checks."""
-        return (self.checks,)
-
-    def inputs(self, data: Data) -> Inputs:
-        """The samples of the protocol."""
-        return (data.samples(self.protocol),)
-
-    def compute(self, inputs: Inputs, running: Running) -> Computed:
-        """The changes, by the runner of the checks."""
-        runner = _runner(self.checks, running)
-        budget = running.memory_budget
-        effects = no_op(running.model, inputs[0], runner=RUNNERS[runner], memory_budget=budget)
-        return {"effects": effects.numpy()}, {"runner": runner}
-
-    def refusal(self, result: Result, of: Measured) -> str | None:
-        """There is a change."""
-        largest = float(np.abs(result.arrays["effects"]).max())
-        if largest == 0:
-            return None
-        return (
-            f"no-op effect={largest:.2g}, but should be 0 [{of.checkpoint}, {of.task}]; patching "
-            "itself changes this model"
-        )
-
-    def flop(self, inputs: Inputs, size: Size) -> float:
-        """Two sweeps of single layers."""
-        return 2 * size.sweep(tokens_of(inputs[0], "target"), 1)
 
 
 def _are_of_a_sweep(tuples: Sequence[Sequence[int]]) -> bool:
@@ -171,7 +61,7 @@ class LayerSweep(Method):
     }
     facts: ClassVar = {
         "tuples": Fact(tuple[tuple[int, ...], ...], "tuple", _are_of_a_sweep),
-        "runner": _RUNNER,
+        "runner": RUNNER,
     }
 
     @property
@@ -195,7 +85,7 @@ class LayerSweep(Method):
     def compute(self, inputs: Inputs, running: Running) -> Computed:
         """A sweep for each source text, by the runner of the checks."""
         samples, texts = inputs
-        runner = _runner(self.checks, running)
+        runner = runner_of(self.checks, running)
 
         def swept(number: int, text: Source) -> Sweep:
             vector = _residual(running, text)
@@ -309,11 +199,6 @@ class Controls(Method):
         samples, (instruction,), neutral = inputs
         rows = self.draws + len(neutral) + len(instruction.ids) - 1
         return size.run(rows * tokens_of(samples, "target"))
-
-
-def _runner(checks: PatchingChecks, running: Running) -> RunnerName:
-    name: RunnerName = running.ask(checks).info["checks"]["runner"]
-    return name
 
 
 def _residual(running: Running, source: Source) -> Tensor:
