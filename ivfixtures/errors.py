@@ -6,4 +6,8 @@ __all__ = ["LineError", "NotMeasuredError", "cut", "error_line", "printable"]
 
 
 class NotMeasuredError(RuntimeError):
-    """A measurement that a job should have made is not in the store; the executor knows why."""
+    """A measurement is not in the store; `digest` says which, and an executor knows why."""
+
+    def __init__(self, message: str, digest: str) -> None:
+        super().__init__(message)
+        self.digest = digest

@@ -23,3 +23,7 @@ def printable(text: str) -> str:
 def cut(text: str) -> str:
     """Return a text of at most 80 characters, with dots for what was cut off."""
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+class NotRunnableError(LineError, ValueError):
+    """Why a method cannot be run on a model, in one line: it says nothing of the claim."""

@@ -101,22 +101,22 @@ class Size:
         return self.run(tokens * blocks / self.layers)
 
 
-class Data(ABC):
-    """Where inputs come from: a task's prompts and source texts, tokenized for a checkpoint."""
+class Data:
+    """Where inputs come from, tokenized for a checkpoint; a kind of data has some of these."""
 
-    @abstractmethod
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
-        """The task's samples."""
+        """The samples of a task: instructed and target prompts."""
+        raise NotImplementedError
 
-    @abstractmethod
     def source(
         self, name: SourceName = "instruction", protocol: Protocol = "paper"
     ) -> list[Source]:
         """The source texts of one name."""
+        raise NotImplementedError
 
-    @abstractmethod
     def sources(self, texts: tuple[str, ...]) -> list[Source]:
         """Texts as source runs."""
+        raise NotImplementedError
 
 
 class Running(ABC):
@@ -189,6 +189,13 @@ class Method:
         """What the model is run on: the samples of the paper's protocol, unless said otherwise."""
         return (data.samples(),)
 
+    def runs_on(self, config: Any, remote: bool) -> str | None:
+        """Why it cannot be run on a model of this configuration, in one line, or None.
+
+        remote: the weights are not here.
+        """
+        return None
+
     def before(self) -> tuple[Method, ...]:
         """Checks and controls without which nobody should rely on the result."""
         return ()
@@ -200,6 +207,10 @@ class Method:
     def compute(self, inputs: Inputs, running: Running) -> Computed:
         """Arrays, sample axis first after the metric's, and facts as JSON."""
         raise NotImplementedError
+
+    def read(self, result: Result) -> Any:
+        """A result as claims are given it: unless said otherwise, its `arrays` and `info`."""
+        return result
 
     def refusal(self, result: Result, of: Measured) -> str | None:
         """Why a checkpoint with this result is not to be measured further, in one line."""

@@ -1,38 +1,48 @@
 """What a cell about behaviour shows: right, valid and wrong answers, and a judge's view of them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from ivevidence import Figure, Table
 from ivevidence.records.cells import Entry
-from ivfixtures.measuring.judge import Judged, Judgement, given
-from ivfixtures.suite.cells import Cell
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.measuring.judge import Judged, Judgement
 from ivfixtures.suite.exhibits import series
 from ivmethods.statistics.univariate import clopper_pearson
 
 SHOWN_ANSWERS = 30
 
 
-def by_task(cell: Cell, found: Judged | None, threshold: float) -> Figure:
-    """EMA and IA of the cell's checkpoint on all tasks of the run.
+def by_task(
+    data: InstructedData,
+    every: Mapping[str, Sequence[str]],
+    judged: Judged | None,
+    threshold: float,
+) -> Figure:
+    """EMA and IA of a checkpoint on all tasks of the run.
+
+    every: its answers by task, of those whose prompts its tokenizer can take. judged: a judge's
+    decisions on the data's own.
 
     Source: Figure 20.
     """
-    every = {name: _cell_of(cell, name) for name in cell.bench.options.tasks}
-    cells = {name: one for name, one in every.items() if one is cell or _can_answer(one)}
-    judged = []
-    if found:
-        own = clopper_pearson(found.valid)
-        judged = [series("IA (judge)", [own if one is cell else None for one in cells.values()])]
+    tasks = data.settings.tasks
+    answered = {
+        name: (data if name == data.name else data.of_task(tasks[name]), answers)
+        for name, answers in every.items()
+    }
+    more = []
+    if judged:
+        own = clopper_pearson(judged.valid)
+        more = [series("IA (judge)", [own if name == data.name else None for name in every])]
     caption = "Right (EMA) and valid (IA) answers of this checkpoint"
-    bars = behaviour_bars("Behaviour by task", cells, caption, judged, threshold=threshold)
-    if left_out := sorted(every.keys() - cells.keys()):
+    bars = behaviour_bars("Behaviour by task", answered, caption, more, threshold=threshold)
+    if left_out := sorted(tasks.keys() - every.keys()):
         caption = f" Its tokenizer cannot take the prompts of {', '.join(left_out)}."
         return replace(bars, caption=bars.caption + caption)
     return bars
@@ -40,50 +50,48 @@ def by_task(cell: Cell, found: Judged | None, threshold: float) -> Figure:
 
 def behaviour_bars(
     title: str,
-    cells: Mapping[str, Cell],
+    answered: Mapping[str, tuple[InstructedData, Sequence[str]]],
     caption: str,
     more: Sequence[dict[str, Any]] = (),
     *,
     threshold: float | None = None,
 ) -> Figure:
-    """EMA and IA of each of some cells, by name, and `more` series of them."""
-    exact, valid = (
-        [clopper_pearson(getattr(cell, name)) for cell in cells.values()]
-        for name in ("exact", "valid")
-    )
-    data = {
-        "categories": list(cells),
+    """EMA and IA of the answers to some prompts, by name, and `more` series of them."""
+    exact = [clopper_pearson(data.exact(answers)) for data, answers in answered.values()]
+    valid = [clopper_pearson(data.valid(answers)) for data, answers in answered.values()]
+    bars = {
+        "categories": list(answered),
         "series": [series("EMA", exact), series("IA (stated set)", valid), *more],
         "unit": "share of samples",
         "threshold": threshold,
         "limits": [0.0, 1.0],
     }
-    return Figure("bars", title, f"{caption}; bounds: one-sided 5 %, exact.", data)
+    return Figure("bars", title, f"{caption}; bounds: one-sided 5 %, exact.", bars)
 
 
-def counts(cell: Cell) -> Table:
+def counts(exact: Bool[np.ndarray, " sample"], valid: Bool[np.ndarray, " sample"]) -> Table:
     """How many answers are right, wrong but valid, and invalid."""
-    n = len(cell.exact)
+    n = len(exact)
     rows = [
         (name, int(hits.sum()), float(hits.mean()))
         for name, hits in (
-            ("right", cell.exact),
-            ("wrong, but valid", ~cell.exact & cell.valid),
-            ("not valid", ~cell.exact & ~cell.valid),
+            ("right", exact),
+            ("wrong, but valid", ~exact & valid),
+            ("not valid", ~exact & ~valid),
         )
     ]
     caption = "Valid: in the task's stated set of responses, whether or not it is the right one."
     return Table(f"Answers to {n} prompts", ("answers", "count", "share"), tuple(rows), caption)
 
 
-def not_right(cell: Cell) -> Table:
+def not_right(data: InstructedData, answers: Sequence[str]) -> Table:
     """Some of the wrong answers, those that are not even valid first."""
-    answers = given(cell.bench)
-    wrong = sorted(np.flatnonzero(~cell.exact), key=lambda i: bool(cell.valid[i]))
+    said, valid = data.given(answers), data.valid(answers)
+    wrong = sorted(np.flatnonzero(~data.exact(answers)), key=lambda i: bool(valid[i]))
     rows = [
         (
-            *(cell.bench.items[i].query, ", ".join(cell.bench.items[i].answers), answers[i]),
-            "yes" if cell.valid[i] else "no",
+            *(data.items[i].query, ", ".join(data.items[i].answers), said[i]),
+            "yes" if valid[i] else "no",
         )
         for i in wrong[:SHOWN_ANSWERS]
     ]
@@ -91,13 +99,14 @@ def not_right(cell: Cell) -> Table:
     return Table(title, ("query", "right", "answered", "valid (stated set)"), tuple(rows))
 
 
-def judge_and_set(cell: Cell, found: Judged) -> list[Table]:
+def judge_and_set(data: InstructedData, answers: Sequence[str], found: Judged) -> list[Table]:
     """IA as judged and by the stated set, how often they agree, and where they do not."""
-    agree = found.valid == cell.valid
+    valid, said = data.valid(answers), data.given(answers)
+    agree = found.valid == valid
     rows: list[tuple[Entry, ...]] = []
     for name, hits in (
         ("IA (judge)", found.valid),
-        ("IA (stated set)", cell.valid),
+        ("IA (stated set)", valid),
         ("agreement of the two", agree),
     ):
         interval = clopper_pearson(hits)
@@ -105,8 +114,7 @@ def judge_and_set(cell: Cell, found: Judged) -> list[Table]:
     title = f"Judged by {found.endpoint.model} at {found.endpoint.host}"
     columns = ("of", "share of samples", "low", "high", "samples")
     caption = "The judge's IA decides. Bounds: one-sided 5 %, exact."
-    answers = given(cell.bench)
-    differing = Counter(answer for answer, same in zip(answers, agree, strict=True) if not same)
+    differing = Counter(answer for answer, same in zip(said, agree, strict=True) if not same)
     disputed = [
         (answer, times, *_sides(found.judgements[answer]))
         for answer, times in differing.most_common(SHOWN_ANSWERS)
@@ -125,20 +133,3 @@ def judge_and_set(cell: Cell, found: Judged) -> list[Table]:
 def _sides(judgement: Judgement) -> tuple[str, str, str]:
     judge, other = ("valid", "not valid") if judgement.valid else ("not valid", "valid")
     return judge, other, judgement.reply
-
-
-def _can_answer(cell: Cell) -> bool:
-    """Whether the task can be put to the checkpoint; its own cell says why not."""
-    try:
-        return len(cell.exact) > 0
-    except ValueError:
-        return False
-
-
-def _cell_of(cell: Cell, name: str) -> Cell:
-    """The cell's checkpoint on another task of the run."""
-    bench = cell.bench
-    if name == bench.task.name:
-        return cell
-    other = bench.of_task(bench.options.tasks[name])
-    return cell.on(other)

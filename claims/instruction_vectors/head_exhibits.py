@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from claims.instruction_vectors.needs import sub_position
 from claims.instruction_vectors.path_views import activity
 from claims.instruction_vectors.published import (
     head_jaccard_between_k,
@@ -16,8 +18,7 @@ from claims.instruction_vectors.published import (
 )
 from ivevidence import Figure, Table
 from ivevidence.records.cells import Entry
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.traces import Tracing, sub_position, traced
+from ivfixtures.data.instructed import InstructedData
 from ivmethods.patching.sweep import LayerTuple
 from ivmethods.paths.heads import (
     ACTIVE,
@@ -29,8 +30,22 @@ from ivmethods.paths.heads import (
     spearman,
     with_paths,
 )
+from ivmethods.paths.results import Tracing
 from ivmethods.paths.sharing import jaccard, sharing
 from ivmethods.statistics.univariate import ALPHA
+
+
+@dataclass(frozen=True, eq=False)
+class TaskPaths:
+    """The paths of a checkpoint and task, by k, and where T_inst is in its prompts."""
+
+    data: InstructedData
+    by_k: Mapping[int, Tracing]
+
+    @property
+    def t_inst(self) -> int:
+        """Position of T_inst."""
+        return self.data.samples()[0].t_inst
 
 
 def measured_activity(tracing: Tracing, position: int, *, seed: int) -> HeadActivity | None:
@@ -87,15 +102,12 @@ def strongest_heads(found: HeadActivity, title: str, *, most: int = 10) -> Table
     return Table(title, columns, tuple(rows), caption)
 
 
-def sharing_by_place(own: Bench, contrast: Bench, places: Mapping[str, tuple[int, int]]) -> Table:
-    """Similarity of two tasks' active heads by place and k (like Tables 22-24).
-
-    places: position in either task, by name.
-    """
+def sharing_by_place(own: TaskPaths, contrast: TaskPaths) -> Table:
+    """Similarity of two tasks' active heads by place and k (like Tables 22-24)."""
     rows: list[tuple[Entry, ...]] = []
-    for k in own.options.path_k:
-        one, other = traced(own, k), traced(contrast, k)
-        for name, (position, other_position) in places.items():
+    for k in own.by_k:
+        one, other = own.by_k[k], contrast.by_k[k]
+        for name, (position, other_position) in places(own, contrast).items():
             shares = activity(one, position), activity(other, other_position)
             if with_paths(*shares).sum() < 2:
                 rows.append((k, name, 0, *[None] * 5))
@@ -111,18 +123,18 @@ def sharing_by_place(own: Bench, contrast: Bench, places: Mapping[str, tuple[int
         f"Heads with mean activity above {ACTIVE}. Corrected for chance: 1 for equal sets, 0 on "
         "average for random sets of the same sizes; empty where there is nothing to correct."
     )
-    title = f"Active heads of {own.task.name} and {contrast.task.name}"
+    title = f"Active heads of {own.data.name} and {contrast.data.name}"
     return Table(title, columns, tuple(rows), caption)
 
 
-def places(own: Bench, contrast: Bench) -> dict[str, tuple[int, int]]:
+def places(own: TaskPaths, contrast: TaskPaths) -> dict[str, tuple[int, int]]:
     """Where two tasks are compared: T_inst, its neighbours, and the ends of sub-instructions."""
-    one, other = (bench.samples()[0].t_inst for bench in (own, contrast))
+    one, other = own.t_inst, contrast.t_inst
     found = {"T_inst": (one, other)}
     if one and other:
         found["T_inst - 1"] = (one - 1, other - 1)
     found["T_inst + 1"] = (one + 1, other + 1)
-    ends = [sub_position(bench) for bench in (own, contrast)]
+    ends = [sub_position(task.data) for task in (own, contrast)]
     if any(end is not None for end in ends):
         first, second = (end or at for end, at in zip(ends, (one, other), strict=True))
         found["end of the sub-instruction"] = (first, second)
@@ -150,20 +162,14 @@ def layers_and_tuples(
     return Table(title, columns, tuple(rows), caption)
 
 
-def published_sharing(own: Bench, contrast: Bench, places: Sequence[int]) -> list[Table]:
-    """Tables 22-24 with ours beside them, where the checkpoint is one of the paper's.
-
-    places: positions of T_inst in the two tasks.
-    """
+def published_sharing(own: TaskPaths, contrast: TaskPaths) -> list[Table]:
+    """Tables 22-24 with ours beside them, where the checkpoint is one of the paper's."""
     rows: list[tuple[Entry, ...]] = []
-    for k in own.options.path_k:
-        if {own.task.name, contrast.task.name} != {"adj_ant", "adj_comp"}:
-            continue
-        for row in head_jaccard_between_tasks(own.checkpoint.name, k=k) or ():
-            sets = [
-                _active(traced(bench, k), place + row.offset)
-                for bench, place in zip((own, contrast), places, strict=True)
-            ]
+    if {own.data.name, contrast.data.name} != {"adj_ant", "adj_comp"}:
+        return []
+    for k in own.by_k:
+        for row in head_jaccard_between_tasks(own.data.checkpoint.name, k=k) or ():
+            sets = [_active(task.by_k[k], task.t_inst + row.offset) for task in (own, contrast)]
             group = slice(row.layers[0], row.layers[1] + 1)
             ours = jaccard(*(each[group].ravel() for each in sets))
             rows.append(
@@ -173,36 +179,35 @@ def published_sharing(own: Bench, contrast: Bench, places: Sequence[int]) -> lis
     return [Table("Published similarity of tasks", columns, tuple(rows))] if rows else []
 
 
-def agreement_between_k(bench: Bench, position: int) -> Table:
+def agreement_between_k(task: TaskPaths) -> Table:
     """Similarity of active heads and rank correlation of activities between k, by layers.
 
     Source: Tables 2, 3, 20 and 21, whose numbers stand beside ours where the checkpoint is one of
     the paper's.
     """
-    found = {k: traced(bench, k) for k in bench.options.path_k}
-    layers = next(iter(found.values())).uses.shape[2]
-    published = head_jaccard_between_k(bench.checkpoint.name, bench.task.name) or ()
+    layers = next(iter(task.by_k.values())).uses.shape[2]
+    published = head_jaccard_between_k(task.data.checkpoint.name, task.data.name) or ()
     printed = {(row.k_a, row.k_b, row.layers): row.jaccard.text for row in published}
     early, late = first_fifth(layers), last_third(layers)
     groups = [(0, early[-1]), (late[0], late[-1]), *dict.fromkeys(row.layers for row in published)]
     rows: list[tuple[Entry, ...]] = []
-    for a, b in combinations(sorted(found), 2):
-        sets = [_active(found[k], position) for k in (a, b)]
+    for a, b in combinations(sorted(task.by_k), 2):
+        sets = [_active(task.by_k[k], task.t_inst) for k in (a, b)]
         for group in dict.fromkeys(groups):
             chosen = slice(group[0], group[1] + 1)
             ours = jaccard(*(each[chosen].ravel() for each in sets))
             known = [printed.get((a, b, group))] if printed else []
             rows.append((f"{a}, {b}", _range(group), _number(ours), *known))
     columns = ("k", "layers", "Jaccard of active heads", *(["published"] if printed else []))
-    return Table(f"Active heads at T_inst between k, {bench.task.name}", columns, tuple(rows))
+    return Table(f"Active heads at T_inst between k, {task.data.name}", columns, tuple(rows))
 
 
-def correlation_between_k(bench: Bench, position: int) -> Table:
+def correlation_between_k(task: TaskPaths) -> Table:
     """Spearman's r over the heads of each layer between activities at different k (Table 2)."""
-    means = {k: _mean(traced(bench, k), position) for k in sorted(bench.options.path_k)}
+    means = {k: _mean(task.by_k[k], task.t_inst) for k in sorted(task.by_k)}
     pairs = list(combinations(means, 2))
     r = [spearman(means[a], means[b]) for a, b in pairs]
-    printed = head_spearman(bench.checkpoint.name, bench.task.name) or {}
+    printed = head_spearman(task.data.checkpoint.name, task.data.name) or {}
     layers = len(next(iter(means.values())))
     rows = [
         (layer, *(_number(each[layer]) for each in r), *([printed[layer].text] if printed else []))
@@ -213,7 +218,7 @@ def correlation_between_k(bench: Bench, position: int) -> Table:
         *(f"k = {a}, {b}" for a, b in pairs),
         *(["published 1, 2"] if printed else []),
     )
-    title = f"Spearman's r of head activity at T_inst between k, {bench.task.name}"
+    title = f"Spearman's r of head activity at T_inst between k, {task.data.name}"
     return Table(
         title, columns, tuple(rows), "Empty where all heads of a layer are equally active."
     )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from claims.instruction_vectors.path_views import PathCounts, path_counts, prompt_columns
+from claims.instruction_vectors.patching_exhibits import token_bars
+from claims.instruction_vectors.path_views import PathCounts, prompt_columns
 from ivevidence import Figure, Table
 from ivevidence.figures.svg import visible_token
 from ivevidence.figures.text import format_number
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.traces import attributed, released_applies
-from ivfixtures.suite.exhibits import mean_of_known, mean_series, token_bars
-from ivmethods.model.handles import network
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.suite.exhibits import mean_of_known, mean_series
 from ivmethods.model.ranks import HIGH_RANK
-from ivmethods.paths.graph import Semantics
 from ivmethods.paths.methods import ANSWERS
+from ivmethods.paths.results import Attributed
 from ivmethods.prompts.protocols import token_texts
 
 DRAWN = "Tokens with more paths than --max-paths: 2,000 of them drawn uniformly, so an estimate."
@@ -47,12 +47,12 @@ def path_bars(counts: PathCounts) -> Figure:
     return Figure("bars", f"Paths by token, k = {counts.tracing.k}", caption, data)
 
 
-def strongest_paths(bench: Bench, counts: PathCounts) -> Figure:
+def strongest_paths(data: InstructedData, counts: PathCounts) -> Figure:
     """The ten paths of the first sample that contribute most to the answer's logit."""
-    sample, item = bench.samples()[0], bench.items[0]
-    tokens = token_texts(bench.model.tokenizer, sample.instructed)
+    sample, item = data.samples()[0], data.items[0]
+    tokens = token_texts(data.tokenizer, sample.instructed)
     last, paths = len(tokens) - 1, counts.tracing.strongest
-    data = {
+    drawn = {
         "x": list(range(len(paths[0][0]) if paths else 0)),
         "x_label": "blocks passed (0: the embedding)",
         "series": [
@@ -67,12 +67,12 @@ def strongest_paths(bench: Bench, counts: PathCounts) -> Figure:
     }
     title = f"Strongest high-ranking paths of {item.query}, k = {counts.tracing.k}"
     caption = f"By what each contributes to the logit of {item.answers[0]}, from T_inst - 1 on."
-    return Figure("lines", title, caption, data)
+    return Figure("lines", title, caption, drawn)
 
 
-def attribution_bars(bench: Bench) -> Figure:
+def attribution_bars(data: InstructedData, found: Attributed) -> Figure:
     """The answer's logit as a sum over input tokens, through all paths together."""
-    found, aligned = attributed(bench), prompt_columns(bench, 0)
+    aligned = prompt_columns(data, 0)
     values = aligned.gather(found.tokens, np.sum)
     caption = (
         "Exact: all paths through all heads, none enumerated. Biases add "
@@ -107,9 +107,9 @@ def paths_by_token(counts: PathCounts) -> Table:
     return Table(f"Paths by token, k = {counts.tracing.k}", columns, tuple(rows), caption)
 
 
-def random_token(bench: Bench, counts: PathCounts) -> Table:
+def random_token(data: InstructedData, counts: PathCounts) -> Table:
     """The null control: how often paths rank a random token of the vocabulary high."""
-    chance = (HIGH_RANK - 1) / network(bench.model).get_output_embeddings().weight.shape[0]
+    chance = (HIGH_RANK - 1) / data.size().vocabulary
     shares = counts.shares(ANSWERS.index("a random token"))
     rows: list[tuple[str, float | None, float]] = []
     for c in range(len(counts.columns.labels)):
@@ -124,19 +124,17 @@ def random_token(bench: Bench, counts: PathCounts) -> Table:
     )
 
 
-def paths_by_k(bench: Bench) -> Table:
+def paths_by_k(by_k: Sequence[PathCounts], released: PathCounts | None) -> Table:
     """T_inst's paths against the others', for every k and as the authors' scripts count at one."""
-    applies = released_applies(bench)
-    deciding, *_ = bench.options.path_k
-    runs: list[tuple[Semantics, int]] = [("equation", k) for k in bench.options.path_k]
+    every = [("equation", counts) for counts in by_k]
     rows = []
-    for semantics, k in [*runs, ("released", deciding)] if applies else runs:
-        counts = path_counts(bench, k, semantics)
+    for semantics, counts in [*every, *([("released", released)] if released else [])]:
         t_inst, mean = counts.columns.t_inst, counts.high.mean(axis=0)
         later = int(np.argmax(mean[t_inst + 1 :])) + t_inst + 1
         rows.append(
             (
-                *(semantics, k, mean[t_inst - 1].item() if t_inst else None, mean[t_inst].item()),
+                *(semantics, counts.tracing.k),
+                *(mean[t_inst - 1].item() if t_inst else None, mean[t_inst].item()),
                 *(mean[later].item(), counts.columns.labels[later]),
                 mean_of_known(counts.shares()[:, t_inst]),
                 mean_of_known(counts.later_share(t_inst)),
@@ -153,7 +151,7 @@ def paths_by_k(bench: Bench) -> Table:
         "Mean numbers of high-ranking paths. `released`: as the authors' scripts compute it, for "
         "comparison with Figure 4; it decides nothing."
     )
-    if not applies:
+    if not released:
         caption += " They do not apply here: they need as many key-value heads as heads."
     return Table("By k and semantics", columns, tuple(rows), caption)
 

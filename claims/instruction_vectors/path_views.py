@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from claims.instruction_vectors.columns import Columns, columns
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.traces import Tracing, sub_position, traced
-from ivmethods.paths.graph import Semantics
+from claims.instruction_vectors.needs import sub_position
+from ivfixtures.data.instructed import InstructedData
+from ivmethods.paths.results import Tracing
 from ivmethods.paths.tracing import high_ranking_paths
 from ivmethods.prompts.protocols import token_texts
 
@@ -52,22 +52,21 @@ class PathCounts:
         return high, self.columns.gather(self.tracing.totals, np.sum)
 
 
-def prompt_columns(bench: Bench, first: int) -> Columns:
+def prompt_columns(data: InstructedData, first: int) -> Columns:
     """The task's prompts from a position on, side by side."""
-    samples = bench.samples()
+    samples = data.samples()
     return columns(
         [sample.instructed for sample in samples],
-        token_texts(bench.model.tokenizer, samples[0].instructed),
+        token_texts(data.tokenizer, samples[0].instructed),
         first=first,
         t_inst=samples[0].t_inst,
-        sub=sub_position(bench),
+        sub=sub_position(data),
     )
 
 
-def path_counts(bench: Bench, k: int, semantics: Semantics = "equation") -> PathCounts:
-    """Trace the paths of a checkpoint and task, and count them by column."""
-    tracing = traced(bench, k, semantics)
-    found = prompt_columns(bench, tracing.first)
+def path_counts(data: InstructedData, tracing: Tracing) -> PathCounts:
+    """The paths of a checkpoint and task, counted by column."""
+    found = prompt_columns(data, tracing.first)
     drawn = (tracing.examined < tracing.totals).astype(float)
     low, most = _bounds(tracing)
     return PathCounts(

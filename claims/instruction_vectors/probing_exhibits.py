@@ -1,22 +1,17 @@
 """What a cell about probes shows: accuracy by layer, the LDA plane, controls, mistakes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from claims.instruction_vectors.probing import Probes
 from ivevidence import Figure, Table
-from ivfixtures.measuring.probing import Probes
 from ivfixtures.suite.exhibits import series
 from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, mean_recall, one_against_rest
 from ivmethods.probes.methods import RANDOM_LABELINGS
 from ivmethods.probes.separability import separable_by_chance
-
-if TYPE_CHECKING:
-    from ivfixtures.suite.cells import Cell
 
 FLAT = ("bag of words", "layer-0 input")
 SHOWN_TOKENS = 8
@@ -24,13 +19,12 @@ SHOWN_MISTAKES = 20
 
 
 def accuracy_by_layer(
-    cell: Cell, probes: Probes, threshold: float, copy: Probe | None = None
+    name: str, probes: Probes, threshold: float, copy: Probe | None = None
 ) -> Figure:
-    """The cell's task against the others, by layer, with the controls.
+    """A task against the others, by layer, with the controls.
 
     copy: the probe of the copy with random weights, where there is one.
     """
-    name = cell.bench.task.name
     index = probes.rephrasings.tasks.index(name)
     labels = probes.rephrasings.labels
     count = len(probes.probe.by_layer)
@@ -92,9 +86,9 @@ def lda_scatter(probes: Probes) -> Figure:
     return Figure("points", f"LDA of the rephrasings, layer {layer}", caption, data)
 
 
-def layers(cell: Cell, probes: Probes) -> Table:
+def layers(task: str, probes: Probes) -> Table:
     """Each layer's probe, exact separability and LDA plane."""
-    index = probes.rephrasings.tasks.index(cell.bench.task.name)
+    index = probes.rephrasings.tasks.index(task)
     labels = probes.rephrasings.labels
     chosen = Counter(probes.probe.chosen.tolist())
     predictions = [probes.by_input, *probes.probe.by_layer]
@@ -161,10 +155,10 @@ def last_tokens(probes: Probes) -> Table:
     return Table("Tokens at T_inst", ("token", *tasks), tuple(rows))
 
 
-def mistakes(cell: Cell, probes: Probes) -> Table:
+def mistakes(task: str, probes: Probes) -> Table:
     """Held-out rephrasings of the task that are taken for another's, and the other way round."""
     some = probes.rephrasings
-    index = some.tasks.index(cell.bench.task.name)
+    index = some.tasks.index(task)
     predicted = probes.probe.predicted
     wrong = np.flatnonzero((predicted == index) != (some.labels == index))
     rows = [

@@ -1,23 +1,19 @@
 """What a patching cell shows of the paper's lists, where the checkpoint is one of the paper's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from claims.instruction_vectors.patching_exhibits import layers_text
 from claims.instruction_vectors.published import TopTuple, top_tuples
+from claims.instruction_vectors.views import Patched
 from ivevidence import Table
 from ivevidence.records.cells import Entry
-from ivfixtures.suite.exhibits import layers_text
+from ivfixtures.data.instructed import InstructedData
 from ivmethods.patching.sweep import LayerTuple, Sweep
-
-if TYPE_CHECKING:
-    from ivfixtures.suite.cells import Cell
 
 ORDERS = {2: "one and two layers", 3: "three layers"}
 
@@ -68,7 +64,7 @@ def ranked(sweep: Sweep, metric: str, order: int) -> Ranked:
     return Ranked(tuple(sweep.tuples[i] for i in kept), means, ranks)
 
 
-def published_lists(cell: Cell) -> list[Table]:
+def published_lists(data: InstructedData, view: Patched, released: Sweep) -> list[Table]:
     """The paper's ten best tuples beside measured ones, and how far the two rankings agree.
 
     None of it where the checkpoint is not one of the paper's, or the paper has no list.
@@ -78,13 +74,11 @@ def published_lists(cell: Cell) -> list[Table]:
     tables: list[Table] = []
     agreement: list[tuple[Entry, ...]] = []
     for order, name in ORDERS.items():
-        published = top_tuples(
-            cell.bench.checkpoint.name, cell.bench.task.name, cell.metric, order=order
-        )
-        if published is None or order > cell.bench.options.order:
+        published = top_tuples(data.checkpoint.name, data.name, view.metric, order=order)
+        if published is None or order > view.order:
             continue
-        found = _protocols(cell, order)
-        tables.append(_side_by_side(published, found, cell.metric, name))
+        found = _protocols(view, released, order)
+        tables.append(_side_by_side(published, found, view.metric, name))
         agreement += [
             (
                 *(name, protocol, each.overlap(published), len(published), len(each.tuples)),
@@ -101,16 +95,16 @@ def published_lists(cell: Cell) -> list[Table]:
         "paper rounds to two digits, so long ties stand in the order of enumeration. It decides "
         "nothing here."
     )
-    title = f"Agreement with the paper's lists, {cell.metric}"
+    title = f"Agreement with the paper's lists, {view.metric}"
     return [*tables, Table(title, columns, tuple(agreement), caption)]
 
 
-def _protocols(cell: Cell, order: int) -> dict[str, Ranked]:
+def _protocols(view: Patched, released: Sweep, order: int) -> dict[str, Ranked]:
     """What was measured as the paper's text says; pairs also as the released scripts do it."""
-    found = {"paper": ranked(cell.sweep, cell.metric, order)}
+    found = {"paper": ranked(view.sweep, view.metric, order)}
     if order == 2:
-        metric = "rr_released" if cell.metric == "rr" else cell.metric
-        found["released"] = ranked(cell.bench.sweep(protocol="released"), metric, order)
+        metric = "rr_released" if view.metric == "rr" else view.metric
+        found["released"] = ranked(released, metric, order)
     return found
 
 

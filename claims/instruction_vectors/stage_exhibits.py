@@ -1,65 +1,66 @@
 """What a family's cell shows: the same thing at every stage, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import rankdata
 
 from claims.instruction_vectors.behaviour_exhibits import behaviour_bars
+from claims.instruction_vectors.patching_exhibits import layers_text, pair_maps
+from claims.instruction_vectors.probing import Probes
 from claims.instruction_vectors.probing_exhibits import accuracy_lines
+from claims.instruction_vectors.views import Patched
 from ivevidence import Decision, Figure, Table
 from ivevidence.records.cells import Entry
-from ivfixtures.measuring.probing import Probes
-from ivfixtures.suite.exhibits import layers_text, pair_maps, series
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.suite.exhibits import series
 from ivmethods.patching.resemblance import Sweeps
 from ivmethods.patching.sweep import LayerTuple
 from ivmethods.probes.held_out import accuracy, one_against_rest
 from ivmethods.statistics.clusters import clusters
 from ivmethods.statistics.univariate import concentration
 
-if TYPE_CHECKING:
-    from ivfixtures.suite.cells import Cell
-
 SHOWN_TUPLES = 3
 KINDS = ("effect", "specific effect")
 
 
 def effect_maps(
-    parts: Mapping[str, Cell], highlight: Mapping[str, Sequence[LayerTuple]] | None = None
+    views: Mapping[str, Patched],
+    checkpoints: Sequence[str],
+    highlight: Mapping[str, Sequence[LayerTuple]] | None = None,
 ) -> Figure:
     """Mean effects on rr of single layers and pairs, a map a stage, all on one color scale.
+
+    checkpoints: their names, in the order of stages.
 
     Source: Figures 2 and 19.
     """
     panels = {
         stage: (
-            part.sweep.tuples,
-            part.effects("rr").mean(axis=0),
+            view.tuples,
+            view.effects("rr").mean(axis=0),
             (highlight or {}).get(stage, ()),
         )
-        for stage, part in parts.items()
+        for stage, view in views.items()
     }
-    names = ", ".join(part.bench.checkpoint.name for part in parts.values())
+    names = ", ".join(checkpoints)
     return pair_maps("Effect on rr by stage", f"{names}.", "mean effect (reciprocal rank)", panels)
 
 
-def behaviour(parts: Mapping[str, Cell]) -> Figure:
+def behaviour(answered: Mapping[str, tuple[InstructedData, Sequence[str]]]) -> Figure:
     """EMA and IA at every stage (like Figure 20)."""
-    return behaviour_bars("Behaviour by stage", parts, "Right (EMA) and valid (IA) answers")
+    return behaviour_bars("Behaviour by stage", answered, "Right (EMA) and valid (IA) answers")
 
 
-def correlations(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
+def correlations(views: Mapping[str, Patched], kept: np.ndarray, labels: Sequence[str]) -> Table:
     """How alike the stages' sweeps are, with and without sampling noise."""
     rows: list[tuple[Entry, ...]] = []
     for kind in KINDS:
-        effects = {stage: _effects(part, kind)[:, kept] for stage, part in parts.items()}
-        sweeps = Sweeps(effects, clusters(next(iter(parts.values())).labels))
-        clear = {stage for stage in parts if sweeps.has_pattern(stage)}
-        for first, second in combinations(parts, 2):
+        effects = {stage: _effects(view, kind)[:, kept] for stage, view in views.items()}
+        sweeps = Sweeps(effects, clusters(labels))
+        clear = {stage for stage in views if sweeps.has_pattern(stage)}
+        for first, second in combinations(views, 2):
             found = sweeps.correlation(first, second) if {first, second} <= clear else None
             means = np.stack([effects[stage].mean(axis=0) for stage in (first, second)])
             rest = np.delete(means, means.argmax(axis=1), axis=1)
@@ -78,17 +79,17 @@ def correlations(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
     return Table("How alike the stages' sweeps are", columns, tuple(rows), caption)
 
 
-def spread(parts: Mapping[str, Cell], kept: np.ndarray) -> Table:
+def spread(views: Mapping[str, Patched], kept: np.ndarray) -> Table:
     """Where each stage's effect is, and over how many tuples it is spread."""
     rows: list[tuple[Entry, ...]] = []
     for kind in KINDS:
-        for stage, part in parts.items():
-            means = np.where(kept, _effects(part, kind).mean(axis=0), -np.inf)
+        for stage, view in views.items():
+            means = np.where(kept, _effects(view, kind).mean(axis=0), -np.inf)
             best = np.argsort(-means, kind="stable")[:SHOWN_TUPLES]
             rows.append(
                 (
                     *(kind, stage, float(means.max()), float(concentration(means[kept]))),
-                    "; ".join(layers_text(part.sweep.tuples[i]) for i in best),
+                    "; ".join(layers_text(view.tuples[i]) for i in best),
                 )
             )
     columns = ("of", "stage", "largest mean", "share that holds half", "largest at layers")
@@ -121,8 +122,8 @@ def accuracy_by_layer(probes: Mapping[str, Probes], task: str, threshold: float)
     return accuracy_lines("Accuracy of a linear probe by layer and stage", lines, task, threshold)
 
 
-def _effects(part: Cell, kind: str) -> np.ndarray:
-    return part.effects("rr") if kind == "effect" else part.specific("rr")
+def _effects(view: Patched, kind: str) -> np.ndarray:
+    return view.effects("rr") if kind == "effect" else view.specific("rr")
 
 
 def _pearson(first: np.ndarray, second: np.ndarray) -> float | None:

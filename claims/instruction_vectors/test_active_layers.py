@@ -1,25 +1,28 @@
 """Active layers (section 6.1): the layers of the top tuples have the more active heads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from jaxtyping import Bool, Float
 from scipy import fft
 
-from claims.instruction_vectors import head_exhibits
+from claims.instruction_vectors import head_exhibits, needs, patching_exhibits
+from claims.instruction_vectors.gates import COMPETENCE, CONTRAST, headroom, order
+from claims.instruction_vectors.head_exhibits import TaskPaths
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import activity as head_shares
+from claims.instruction_vectors.views import patched
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates
-from ivfixtures.measuring.traces import traced
-from ivfixtures.suite import exhibits
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import criterion, judge, no_headroom
+from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE, largest_specific
-from ivmethods.patching.sweep import LayerTuple
+from ivmethods.patching.sweep import LayerTuple, Sweep
 from ivmethods.paths.heads import with_paths
+from ivmethods.paths.results import Tracing
 from ivmethods.statistics.bootstrap import bootstrap
 from ivmethods.statistics.bounded import backed, bounded_ratio
 from ivmethods.statistics.univariate import ALPHA, Interval, sign_flip_p
@@ -181,69 +184,70 @@ def decide(
     return decision
 
 
-@pytest.mark.claim(
+@claim(
     CLAIM,
+    on=Instructed(),
     metrics=("rr", "logit"),
-    asks=(
-        "behaviour",
-        gates.competence,
-        gates.linear_form,
-        gates.contrast,
-        "runs",
-        gates.headroom(SMALLEST_HEADROOM),
-        gates.order(2),
-        "sweeps",
-        "paths",
-        "contrast paths",
-    ),
+    gates=(COMPETENCE, CONTRAST, headroom(SMALLEST_HEADROOM), order(2)),
+    needs={
+        "runs": Runs(),
+        "sweep": needs.sweep,
+        "control": needs.control_sweep,
+        "paths": needs.paths_by_k,
+        "contrast_paths": needs.contrast_paths,
+    },
 )
-def test_active_layers(cell: Cell) -> None:
+def test_active_layers(
+    cell: Cell,
+    runs: Mapping[str, np.ndarray],
+    sweep: Sweep,
+    control: Sweep,
+    paths: Mapping[int, Tracing],
+    contrast_paths: Tracing,
+) -> None:
     """The layers of the top tuples are more active than the rest."""
-    cell.require_competence()
-    cell.require_linear_form()
-    cell.require_contrast()
-    cell.require_headroom(SMALLEST_HEADROOM)
-    cell.require_order(2)
-    degenerate = cell.sweep.degenerate.numpy()
+    view = patched(cell, sweep, control, runs)
     chosen = discover(
-        cell.effects(),
-        cell.specific(),
-        cell.sweep.tuples,
-        cell.gap(),
-        is_discovery=cell.is_discovery,
-        degenerate=degenerate,
+        view.effects(),
+        view.specific(),
+        view.tuples,
+        view.gap(),
+        is_discovery=view.is_discovery,
+        degenerate=view.degenerate,
     )
-    benches = (cell.bench, cell.contrast)
-    tracings = [traced(bench, bench.options.path_k[0]) for bench in benches]
-    places = [bench.samples()[0].t_inst for bench in benches]
-    own, contrast = (head_shares(*each) for each in zip(tracings, places, strict=True))
-    inert = cell.of_order(1, degenerate)
-    layers = [t[0] for t, idle in zip(cell.tuples_of_order(1), inert, strict=True) if not idle]
+    k = cell.settings.path_k[0]
+    tasks = (
+        TaskPaths(cell.data, paths),
+        TaskPaths(cell.data.contrast, {k: contrast_paths}),
+    )
+    own, contrast = (head_shares(task.by_k[k], task.t_inst) for task in tasks)
+    inert = view.of_order(1, view.degenerate)
+    layers = [t[0] for t, idle in zip(view.tuples_of_order(1), inert, strict=True) if not idle]
     decision = decide(
         own=own,
         contrast=contrast,
         chosen=chosen,
         layers=layers,
-        rr_gap=cell.gap("rr"),
-        is_discovery=cell.is_discovery,
+        rr_gap=view.gap("rr"),
+        is_discovery=view.is_discovery,
         seed=cell.seed,
     )
     measured = {
-        bench.task.name: head_exhibits.measured_activity(tracing, at, seed=cell.seed)
-        for bench, tracing, at in zip(benches, tracings, places, strict=True)
+        task.data.name: head_exhibits.measured_activity(task.by_k[k], task.t_inst, seed=cell.seed)
+        for task in tasks
     }
     first, second = measured.values()
     cell.conclude(
         decision,
-        chosen=exhibits.chosen_text(chosen),
+        chosen=patching_exhibits.chosen_text(chosen),
         figures=[
-            *exhibits.effect_maps(cell, chosen),
-            head_exhibits.head_maps(measured, f"Head activity at T_inst, k = {tracings[0].k}"),
+            *patching_exhibits.effect_maps(view, chosen),
+            head_exhibits.head_maps(measured, f"Head activity at T_inst, k = {k}"),
         ],
         tables=[
             head_exhibits.layers_and_tuples(first, second, chosen, layers),
-            exhibits.top_tuples(cell),
-            head_exhibits.correlation_between_k(cell.bench, places[0]),
+            patching_exhibits.top_tuples(view),
+            head_exhibits.correlation_between_k(tasks[0]),
         ],
         controls=[head_exhibits.strongest_heads(first, "Heads against drawn paths")]
         if first

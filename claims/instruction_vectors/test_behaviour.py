@@ -1,13 +1,18 @@
 """Behaviour (section 3, appendix C): checkpoints follow the instructions of the tasks."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
-import pytest
 from jaxtyping import Bool
 
 from claims.instruction_vectors import behaviour_exhibits
+from claims.instruction_vectors.needs import every_behaviour
 from claims.instruction_vectors.paper import PAPER
 from ivevidence.records.cells import Decision
+from ivfixtures.data.instructed import behaviour
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import COMPETENT, criterion, judge
 from ivmethods.statistics.univariate import clopper_pearson
 
@@ -42,21 +47,27 @@ def decide(valid: Bool[np.ndarray, " sample"]) -> Decision:
     return judge([share], samples=len(valid))
 
 
-@pytest.mark.claim(CLAIM, metrics=("ia",), asks=("behaviour on every task",))
-def test_behaviour(cell: Cell) -> None:
+@claim(
+    CLAIM,
+    on=Instructed(),
+    metrics=("ia",),
+    needs={"answers": behaviour, "every": every_behaviour},
+)
+def test_behaviour(cell: Cell, answers: Sequence[str], every: Mapping[str, Sequence[str]]) -> None:
     """The checkpoint follows the task's instruction.
 
     No gate of competence: this is the gate.
     """
-    found = cell.judged
-    valid = found.valid if found else cell.valid
+    data = cell.data
+    judged, stated = data.judged(answers), data.valid(answers)
+    valid, exact = judged.valid if judged else stated, data.exact(answers)
     cell.conclude(
         decide(valid),
-        figures=[behaviour_exhibits.by_task(cell, found, SMALLEST_ACCURACY)],
+        figures=[behaviour_exhibits.by_task(data, every, judged, SMALLEST_ACCURACY)],
         tables=[
-            *(behaviour_exhibits.judge_and_set(cell, found) if found else ()),
-            behaviour_exhibits.counts(cell),
-            behaviour_exhibits.not_right(cell),
+            *(behaviour_exhibits.judge_and_set(data, answers, judged) if judged else ()),
+            behaviour_exhibits.counts(exact, stated),
+            behaviour_exhibits.not_right(data, answers),
         ],
-        per_sample={"valid": valid.astype(float), "right": cell.exact.astype(float)},
+        per_sample={"valid": valid.astype(float), "right": exact.astype(float)},
     )

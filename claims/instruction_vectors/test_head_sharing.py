@@ -1,20 +1,23 @@
 """Head sharing (section 6.1): contrastive tasks share early heads and differ in late ones."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
-import pytest
 from jaxtyping import Float
 
-from claims.instruction_vectors import head_exhibits
+from claims.instruction_vectors import head_exhibits, needs
+from claims.instruction_vectors.gates import COMPETENCE
+from claims.instruction_vectors.head_exhibits import TaskPaths
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import activity
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates
-from ivfixtures.measuring.traces import traced
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import criterion, judge
 from ivmethods.paths.heads import ACTIVE, samples_to_tell_idle, with_paths
+from ivmethods.paths.results import Tracing
 from ivmethods.paths.sharing import activities_compared, sharing
 
 SMALLEST_DIFFERENCE = 0.10
@@ -86,32 +89,26 @@ def decide(
     return judge([difference], samples=len(own))
 
 
-@pytest.mark.claim(
-    CLAIM, per="pair", asks=("behaviour", gates.competence, gates.linear_form, "paths")
-)
-def test_head_sharing(cell: Cell) -> None:
+@claim(CLAIM, on=Instructed("pair"), gates=(COMPETENCE,), needs={"paths": needs.paths_by_k})
+def test_head_sharing(cell: Cell, paths: tuple[Mapping[int, Tracing], ...]) -> None:
     """Contrastive tasks share their active heads in early layers, not in late ones."""
-    cell.require_competence()
-    cell.require_linear_form()
-    own, contrast = cell.benches
-    k = own.options.path_k[0]
-    places = [bench.samples()[0].t_inst for bench in (own, contrast)]
-    tracings = [traced(bench, k) for bench in (own, contrast)]
-    shares = [activity(tracing, at) for tracing, at in zip(tracings, places, strict=True)]
+    k = cell.settings.path_k[0]
+    own, contrast = map(TaskPaths, cell.parts, paths)
+    shares = [activity(task.by_k[k], task.t_inst) for task in (own, contrast)]
     decision = decide(own=shares[0], contrast=shares[1])
-    found = {
-        bench.task.name: head_exhibits.measured_activity(tracing, at, seed=cell.seed)
-        for bench, tracing, at in zip((own, contrast), tracings, places, strict=True)
+    measured = {
+        task.data.name: head_exhibits.measured_activity(task.by_k[k], task.t_inst, seed=cell.seed)
+        for task in (own, contrast)
     }
     cell.conclude(
         decision,
-        figures=[head_exhibits.head_maps(found, f"Head activity at T_inst, k = {k}")],
+        figures=[head_exhibits.head_maps(measured, f"Head activity at T_inst, k = {k}")],
         tables=[
-            head_exhibits.sharing_by_place(own, contrast, head_exhibits.places(own, contrast)),
-            *head_exhibits.published_sharing(own, contrast, places),
+            head_exhibits.sharing_by_place(own, contrast),
+            *head_exhibits.published_sharing(own, contrast),
             *(
-                table(bench, at)
-                for bench, at in zip((own, contrast), places, strict=True)
+                table(task)
+                for task in (own, contrast)
                 for table in (
                     head_exhibits.agreement_between_k,
                     head_exhibits.correlation_between_k,
@@ -120,7 +117,7 @@ def test_head_sharing(cell: Cell) -> None:
         ],
         controls=[
             head_exhibits.strongest_heads(each, f"Heads of {name} against drawn paths")
-            for name, each in found.items()
+            for name, each in measured.items()
             if each is not None
         ],
     )

@@ -6,15 +6,18 @@ from functools import cache
 from itertools import count
 
 import numpy as np
-import pytest
 
-from claims.instruction_vectors import probing_exhibits
+from claims.instruction_vectors import probing, probing_exhibits
+from claims.instruction_vectors.gates import REPHRASINGS, WEIGHTS_HERE
 from claims.instruction_vectors.paper import PAPER
+from claims.instruction_vectors.probing import Probes
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates, probing
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import criterion, judge
-from ivmethods.probes.held_out import OneAgainstRest, accuracy, lead
+from ivmethods.method import Result
+from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, lead
 from ivmethods.probes.methods import FOLDS
 from ivmethods.statistics.univariate import ALPHA
 
@@ -126,51 +129,60 @@ def _can_support(own: int, others: int) -> bool:
     return accuracy(_perfect(own, others)).low > SMALLEST_ACCURACY
 
 
-@pytest.mark.claim(
+@claim(
     CLAIM,
-    metrics=("accuracy", "lead"),
-    asks={
-        "accuracy": ("behaviour", gates.rephrasings, "probes"),
-        "lead": (
-            *("behaviour", gates.rephrasings, gates.weights_here),
-            *("probes", "random-weight probes"),
-        ),
-    },
+    on=Instructed(),
+    metrics=("accuracy",),
+    gates=(REPHRASINGS,),
+    needs={"probes": probing.probes},
 )
-def test_linear_separability(cell: Cell) -> None:
+def test_accuracy(cell: Cell, probes: Result) -> None:
     """T_inst residuals of rephrased instructions are linearly separable by task.
 
     No gate of competence: the paper finds it in base checkpoints, too.
     """
-    if reason := probing.lacking(cell.bench):
-        cell.conclude(Decision("not_applicable", reason))
-    is_lead = cell.subject.metric == "lead"
-    if is_lead and not gates.weights_here(cell):
-        reason = "a copy with random weights cannot be run on NDIF: judge the lead without --remote"
-        cell.conclude(Decision("not_applicable", reason))
-    probes, task = probing.probes(cell.bench), cell.bench.task.name
-    found, controls, copy = probes.found(task), dict(probes.controls(task)), None
-    if is_lead:
-        copy = probing.random_probe(cell.bench)
-        leads = probes.leads(task, copy)
-        decision = decide_lead(leads)
-        controls["random weights"] = leads["random weights"][1]
-    else:
-        decision = decide_accuracy(found)
+    view = Probes.of_result(cell.data, probes)
+    decision = decide_accuracy(view.against_rest(cell.data.name))
+    _conclude(cell, view, decision, dict(view.controls(cell.data.name)))
+
+
+@claim(
+    CLAIM,
+    on=Instructed(),
+    metrics=("lead",),
+    gates=(REPHRASINGS, WEIGHTS_HERE),
+    needs={"probes": probing.probes, "copy": probing.random_probe},
+)
+def test_lead(cell: Cell, probes: Result, copy: Probe) -> None:
+    """They are more separable than the wording, the layer-0 input and random weights make them."""
+    view, task = Probes.of_result(cell.data, probes), cell.data.name
+    leads = view.leads(task, copy)
+    controls = {**view.controls(task), "random weights": leads["random weights"][1]}
+    _conclude(cell, view, decide_lead(leads), controls, copy)
+
+
+def _conclude(
+    cell: Cell,
+    view: Probes,
+    decision: Decision,
+    controls: Mapping[str, OneAgainstRest],
+    copy: Probe | None = None,
+) -> None:
+    task = cell.data.name
     cell.conclude(
         decision,
-        chosen=probes.chosen_text,
+        chosen=view.chosen_text,
         figures=[
-            probing_exhibits.accuracy_by_layer(cell, probes, SMALLEST_ACCURACY, copy),
-            probing_exhibits.lda_scatter(probes),
+            probing_exhibits.accuracy_by_layer(task, view, SMALLEST_ACCURACY, copy),
+            probing_exhibits.lda_scatter(view),
         ],
         tables=[
-            probing_exhibits.layers(cell, probes),
-            probing_exhibits.mistakes(cell, probes),
-            probing_exhibits.last_tokens(probes),
-            probing_exhibits.released(probes),
+            probing_exhibits.layers(task, view),
+            probing_exhibits.mistakes(task, view),
+            probing_exhibits.last_tokens(view),
+            probing_exhibits.released(view),
         ],
-        controls=[probing_exhibits.controls(found, controls)],
-        per_sample=probes.by_rephrasing(task),
-        samples=probes.rephrasings.texts,
+        controls=[probing_exhibits.controls(view.against_rest(task), controls)],
+        per_sample=view.by_rephrasing(task),
+        samples=view.rephrasings.texts,
     )

@@ -4,19 +4,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
+from typing import Any
 
 import numpy as np
-import pytest
 from jaxtyping import Bool, Float
 
-from claims.instruction_vectors import published_exhibits
+from claims.instruction_vectors import needs, patching_exhibits, published_exhibits
+from claims.instruction_vectors.gates import COMPETENCE, headroom
 from claims.instruction_vectors.paper import PAPER
+from claims.instruction_vectors.views import in_metric, patched
 from ivevidence.records.cells import Criterion, Decision
-from ivfixtures.measuring import gates
+from ivfixtures.measuring.inquiry import Inquiry, Then
 from ivfixtures.suite import exhibits
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import about, criterion, judge, no_headroom
-from ivmethods.patching.sweep import LayerTuple
+from ivmethods.model.methods import Runs
+from ivmethods.patching.methods import AllLayers, Controls
+from ivmethods.patching.sweep import LayerTuple, Sweep
 from ivmethods.statistics.bootstrap import bootstrap
 from ivmethods.statistics.bounded import above_all, backed, bounded_ratio, wider
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clustered_ratio, clusters
@@ -276,52 +282,80 @@ def _at_level(decision: Decision, least: float | None) -> Decision:
     return replace(decision, criteria=criteria)
 
 
-@pytest.mark.claim(
-    CLAIM,
-    metrics=("rr",),
-    asks=(
-        "behaviour",
-        gates.competence,
-        "runs",
-        gates.headroom(SMALLEST_HEADROOM),
-        "sweeps",
-        "controls",
-        "all layers",
-        "released sweep",
-    ),
-)
-def test_localization(cell: Cell) -> None:
-    """T_inst's residual at few layers carries the instruction."""
-    cell.require_competence()
-    cell.require_headroom(SMALLEST_HEADROOM)
-    effects, specific = cell.effects(), cell.specific()
-    degenerate = cell.sweep.degenerate.numpy()
-    tuples = cell.sweep.tuples
-    chosen = discover(
-        effects, specific, tuples, is_discovery=cell.is_discovery, degenerate=degenerate
+def picked(
+    inquiry: Inquiry,
+    *,
+    runs: Mapping[str, np.ndarray],
+    sweep: Sweep,
+    control: Sweep,
+    **others: object,
+) -> int:
+    """The tuple of the sweep that `discover` chooses."""
+    view = patched(inquiry, sweep, control, runs)
+    return discover(
+        view.effects(),
+        view.specific(),
+        view.tuples,
+        is_discovery=view.is_discovery,
+        degenerate=view.degenerate,
     )
-    layers = tuples[chosen]
-    controls = cell.controls(layers)
-    gap, all_layers = cell.gap(), cell.all_layers()
+
+
+def _controls(inquiry: Inquiry, *, sweep: Sweep, **results: Any) -> Controls:
+    chosen = picked(inquiry, sweep=sweep, **results)
+    return needs.controls(inquiry.data, sweep.tuples[chosen])
+
+
+@claim(
+    CLAIM,
+    on=Instructed(),
+    metrics=("rr",),
+    gates=(COMPETENCE, headroom(SMALLEST_HEADROOM)),
+    needs={
+        "runs": Runs(),
+        "sweep": needs.sweep,
+        "control": needs.control_sweep,
+        "no_op": needs.no_op,
+        "all_layers": AllLayers(),
+        "released": needs.released_sweep,
+    },
+    then={"controls": Then(_controls, like=lambda data, settings: needs.controls(data))},
+)
+def test_localization(
+    cell: Cell,
+    runs: Mapping[str, np.ndarray],
+    sweep: Sweep,
+    control: Sweep,
+    no_op: float,
+    all_layers: np.ndarray,
+    released: Sweep,
+    controls: Mapping[str, np.ndarray],
+) -> None:
+    """T_inst's residual at few layers carries the instruction."""
+    view = patched(cell, sweep, control, runs)
+    chosen = picked(cell, runs=runs, sweep=sweep, control=control)
+    layers, others = view.tuples[chosen], in_metric(controls, view.metric)
+    every = in_metric({"all": all_layers}, view.metric)["all"]
+    effects, specific, gap = view.effects(), view.specific(), view.gap()
     decision = decide(
         effects=effects,
         specific=specific,
         chosen=chosen,
-        rivals={name: controls[key] for name, key in RIVALS.items()},
-        all_layers=all_layers,
+        rivals={name: others[key] for name, key in RIVALS.items()},
+        all_layers=every,
         gap=gap,
-        is_discovery=cell.is_discovery,
-        labels=cell.labels,
+        is_discovery=view.is_discovery,
+        labels=cell.data.labels,
         seed=cell.seed,
     )
     decision = unless_elsewhere(
         decision,
         effects,
         specific,
-        tuples,
+        view.tuples,
         gap=gap,
-        all_layers=all_layers,
-        degenerate=degenerate,
+        all_layers=every,
+        degenerate=view.degenerate,
         seed=cell.seed,
     )
     per_sample = {
@@ -331,16 +365,19 @@ def test_localization(cell: Cell) -> None:
     }
     cell.conclude(
         decision,
-        chosen=exhibits.chosen_text([layers]),
-        figures=[*exhibits.effect_maps(cell, [layers]), exhibits.position_bars(cell, layers)],
-        tables=[
-            exhibits.top_tuples(cell),
-            exhibits.concentrations(cell),
-            exhibits.answers(cell, per_sample),
-            exhibits.runs(cell),
-            exhibits.released(cell),
-            *published_exhibits.published_lists(cell),
+        chosen=patching_exhibits.chosen_text([layers]),
+        figures=[
+            *patching_exhibits.effect_maps(view, [layers]),
+            patching_exhibits.position_bars(cell.data, view, layers, others["positions"]),
         ],
-        controls=[exhibits.controls(cell, layers)],
+        tables=[
+            patching_exhibits.top_tuples(view),
+            patching_exhibits.concentrations(view, every),
+            exhibits.answers(cell.data.labels, ~view.is_discovery, per_sample),
+            patching_exhibits.runs(runs),
+            patching_exhibits.released(released, view.metric),
+            *published_exhibits.published_lists(cell.data, view, released),
+        ],
+        controls=[patching_exhibits.controls(view, layers, others, no_op)],
         per_sample=per_sample,
     )

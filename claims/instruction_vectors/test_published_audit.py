@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.published import exhibits
 from claims.instruction_vectors.published.audit import SAMPLES, AuditedTest, audited_columns
 from claims.instruction_vectors.published.cell import PublishedCell, PublishedTables
 from ivevidence.records.cells import Criterion, Decision
+from ivfixtures.suite.claims import claim
 from ivmethods.statistics.univariate import ALPHA
 
 TABLES = 4
@@ -89,7 +88,7 @@ def decide_all(decisions: Sequence[Decision]) -> Decision:
     return _decision("share that is supported", description, found, reason)
 
 
-@pytest.mark.claim(CLAIM, per=PublishedTables())
+@claim(CLAIM, on=PublishedTables())
 def test_published_audit(cell: PublishedCell) -> None:
     """Tables 5-8 show the inequality for all models and tasks."""
     audited = audited_columns()

@@ -3,27 +3,27 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pytest
 from jaxtyping import Float
 
-from claims.instruction_vectors import stage_exhibits
+from claims.instruction_vectors import needs, patching_exhibits, probing, stage_exhibits
 from claims.instruction_vectors import test_linear_separability as linear_separability
 from claims.instruction_vectors import test_superadditivity as superadditivity
+from claims.instruction_vectors.gates import COMPETENCE, REPHRASINGS, headroom, order
 from claims.instruction_vectors.paper import PAPER
-from claims.instruction_vectors.stages import (
-    comparable,
-    incomparable,
-    kept_tuples,
-    measure_in_turn,
-    stages,
-)
+from claims.instruction_vectors.probing import Probes
+from claims.instruction_vectors.stages import comparable, kept_tuples, stages
+from claims.instruction_vectors.views import Patched, patched
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates, probing
-from ivfixtures.suite import exhibits
+from ivfixtures.data.instructed import InstructedData, behaviour
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import about, criterion, judge, judge_all, no_headroom
+from ivmethods.method import Result
+from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE
 from ivmethods.patching.resemblance import Sweeps
+from ivmethods.patching.sweep import Sweep
 from ivmethods.statistics.bounded import wider
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
 from ivmethods.statistics.univariate import ALPHA, finite
@@ -35,13 +35,13 @@ LEAST_TUPLES = 6  # three are left without each stage's largest
 COMPARED = ("base", "sft", "dpo")
 OWN = ("sft", "dpo")
 RIVALS = (("base", "sft"), ("base", "dpo"))
-OF_SWEEPS = (
-    gates.order(2),
-    gates.competence,
-    "runs",
-    gates.headroom(SMALLEST_HEADROOM),
-    "sweeps",
-)
+GATES = (order(2), COMPETENCE, headroom(SMALLEST_HEADROOM))
+OF_SWEEPS = {
+    "answers": behaviour,
+    "runs": Runs(),
+    "sweep": needs.sweep,
+    "control": needs.control_sweep,
+}
 
 CLAIM = PAPER.claim(
     "stages",
@@ -153,95 +153,132 @@ def _undecidable(
     return None
 
 
-@pytest.mark.claim(
+def _views(
+    cell: Cell,
+    runs: Sequence[Mapping[str, np.ndarray]],
+    sweep: Sequence[Sweep],
+    control: Sequence[Sweep],
+) -> dict[str, Patched]:
+    """What was patched, in rr, by stage."""
+    return {
+        stage: patched(cell, sweep[i], control[i], runs[i], part=i, metric="rr")
+        for stage, i in stages(cell.parts).items()
+    }
+
+
+def _answered(
+    cell: Cell, answers: Sequence[Sequence[str]]
+) -> dict[str, tuple[InstructedData, Sequence[str]]]:
+    return {stage: (cell.parts[i], answers[i]) for stage, i in stages(cell.parts).items()}
+
+
+def _checkpoints(cell: Cell) -> list[str]:
+    return [part.checkpoint.name for part in cell.parts]
+
+
+@claim(
     CLAIM,
-    per="family",
-    metrics=("resemblance", "superadditivity", "separability"),
-    asks={
-        "resemblance": ("behaviour", comparable(*COMPARED), *OF_SWEEPS, "runs"),
-        "superadditivity": ("behaviour", comparable(), *OF_SWEEPS, "runs"),
-        "separability": ("behaviour", comparable(), gates.rephrasings, "probes"),
-    },
+    on=Instructed("family"),
+    metrics=("resemblance",),
+    gates=(comparable(*COMPARED), *GATES),
+    needs=OF_SWEEPS,
 )
-def test_stages(cell: Cell) -> None:
-    """Post-training refines instruction vectors and does not change their nature."""
-    resembles = cell.subject.metric == "resemblance"
-    if reason := incomparable(cell, needed=COMPARED if resembles else ()):
-        cell.conclude(Decision("not_applicable", reason))
-    if cell.subject.metric == "separability":
-        _judge_separability(cell)
-        return
-    cell.require_order(2)
-    measure_in_turn(cell, SMALLEST_HEADROOM)
-    cell.require_competence()
-    cell.require_headroom(SMALLEST_HEADROOM)
-    if resembles:
-        _judge_resemblance(cell)
-    else:
-        _judge_superadditivity(cell)
-
-
-def _judge_resemblance(cell: Cell) -> None:
-    kept = kept_tuples(cell)
+def test_resemblance(
+    cell: Cell,
+    answers: Sequence[Sequence[str]],
+    runs: Sequence[Mapping[str, np.ndarray]],
+    sweep: Sequence[Sweep],
+    control: Sequence[Sweep],
+) -> None:
+    """Sft and dpo form representations in similar layers, at different ones than base."""
+    views, labels = _views(cell, runs, sweep, control), cell.data.labels
+    kept = kept_tuples(views)
     if kept is None:
         cell.conclude(Decision("not_applicable", "the checkpoints do not have the same layers"))
-        return
-    parts = stages(cell)
     decision = decide(
-        {stage: parts[stage].effects("rr")[:, kept] for stage in COMPARED},
-        gaps={stage: parts[stage].gap("rr") for stage in COMPARED},
-        labels=cell.labels,
+        {stage: views[stage].effects()[:, kept] for stage in COMPARED},
+        gaps={stage: views[stage].gap() for stage in COMPARED},
+        labels=labels,
     )
     cell.conclude(
         decision,
-        figures=[stage_exhibits.effect_maps(parts), stage_exhibits.behaviour(parts)],
+        figures=[
+            stage_exhibits.effect_maps(views, _checkpoints(cell)),
+            stage_exhibits.behaviour(_answered(cell, answers)),
+        ],
         tables=[
-            stage_exhibits.correlations(parts, kept),
-            stage_exhibits.spread(parts, kept),
+            stage_exhibits.correlations(views, kept, labels),
+            stage_exhibits.spread(views, kept),
         ],
     )
 
 
-def _judge_superadditivity(cell: Cell) -> None:
-    parts = stages(cell)
-    found = {
-        stage: superadditivity.judge_cell(part, "rr", ways=len(parts))
-        for stage, part in parts.items()
+@claim(
+    CLAIM,
+    on=Instructed("family"),
+    metrics=("superadditivity",),
+    gates=(comparable(), *GATES),
+    needs=OF_SWEEPS,
+)
+def test_superadditivity_of_stages(
+    cell: Cell,
+    answers: Sequence[Sequence[str]],
+    runs: Sequence[Mapping[str, np.ndarray]],
+    sweep: Sequence[Sweep],
+    control: Sequence[Sweep],
+) -> None:
+    """Superadditivity is present in base and post-trained checkpoints alike."""
+    views = _views(cell, runs, sweep, control)
+    judged = {
+        stage: superadditivity.judge_view(view, cell.data.labels, ways=len(views))
+        for stage, view in views.items()
     }
-    decisions = {stage: decision for stage, (_, decision) in found.items()}
+    decisions = {stage: decision for stage, (_, decision) in judged.items()}
     best = {
-        stage: [parts[stage].tuples_of_order(2)[pair] for pair in chosen]
-        for stage, (chosen, _) in found.items()
+        stage: [views[stage].tuples_of_order(2)[pair] for pair in chosen]
+        for stage, (chosen, _) in judged.items()
     }
     cell.conclude(
         judge_all(decisions),
         chosen="; ".join(
-            f"{stage}: {exhibits.chosen_text(pairs)}" for stage, pairs in best.items() if pairs
+            f"{stage}: {patching_exhibits.chosen_text(pairs)}"
+            for stage, pairs in best.items()
+            if pairs
         ),
-        figures=[stage_exhibits.effect_maps(parts, best), stage_exhibits.behaviour(parts)],
+        figures=[
+            stage_exhibits.effect_maps(views, _checkpoints(cell), best),
+            stage_exhibits.behaviour(_answered(cell, answers)),
+        ],
         tables=[stage_exhibits.verdicts(decisions)],
     )
 
 
-def _judge_separability(cell: Cell) -> None:
-    parts = stages(cell)
-    if reason := probing.lacking(cell.bench):
-        cell.conclude(Decision("not_applicable", reason))
-    task = cell.bench.task.name
-    probes = {}
-    for stage, part in parts.items():
-        part.bench.answers()  # shown beside; measured while the model is in memory
-        probes[stage] = probing.probes(part.bench)
-    decisions = {
-        stage: linear_separability.decide_accuracy(of.found(task), ways=len(parts))
-        for stage, of in probes.items()
+@claim(
+    CLAIM,
+    on=Instructed("family"),
+    metrics=("separability",),
+    gates=(comparable(), REPHRASINGS),
+    needs={"answers": behaviour, "probes": probing.probes},
+)
+def test_separability(
+    cell: Cell, answers: Sequence[Sequence[str]], probes: Sequence[Result]
+) -> None:
+    """Separability is present in base and post-trained checkpoints alike."""
+    task = cell.data.name
+    views = {
+        stage: Probes.of_result(cell.parts[i], probes[i]) for stage, i in stages(cell.parts).items()
     }
+    decisions = {
+        stage: linear_separability.decide_accuracy(view.against_rest(task), ways=len(views))
+        for stage, view in views.items()
+    }
+    threshold = linear_separability.SMALLEST_ACCURACY
     cell.conclude(
         judge_all(decisions),
-        chosen="; ".join(f"{stage}: {of.chosen_text}" for stage, of in probes.items()),
+        chosen="; ".join(f"{stage}: {view.chosen_text}" for stage, view in views.items()),
         figures=[
-            stage_exhibits.accuracy_by_layer(probes, task, linear_separability.SMALLEST_ACCURACY),
-            stage_exhibits.behaviour(parts),
+            stage_exhibits.accuracy_by_layer(views, task, threshold),
+            stage_exhibits.behaviour(_answered(cell, answers)),
         ],
         tables=[stage_exhibits.verdicts(decisions)],
     )

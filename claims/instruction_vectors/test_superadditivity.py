@@ -1,21 +1,27 @@
 """Superadditivity (section 5.1, Eq. 2): f(ij) > f(i) + f(j)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import compress
 
 import numpy as np
-import pytest
 from jaxtyping import Bool, Float
 
-from claims.instruction_vectors import published_exhibits
+from claims.instruction_vectors import needs, patching_exhibits, published_exhibits
+from claims.instruction_vectors.gates import COMPETENCE, headroom, order
 from claims.instruction_vectors.paper import PAPER
+from claims.instruction_vectors.views import Patched, in_metric, patched
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates
+from ivfixtures.measuring.inquiry import Inquiry, Then
 from ivfixtures.suite import exhibits
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import about, criterion, judge, judge_all, no_headroom
+from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.patching.interactions import interactions
+from ivmethods.patching.methods import Controls
+from ivmethods.patching.sweep import Sweep
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
 from ivmethods.statistics.conjunction import majority_share
 from ivmethods.statistics.univariate import ALPHA
@@ -132,39 +138,47 @@ def decide(
     return about(judge([superadditive], samples=len(rr_gap)), answers)
 
 
-def judge_cell(cell: Cell, metric: str, *, ways: int = 1) -> tuple[tuple[int, ...], Decision]:
-    """The pairs that a cell's picking part picks in one metric, and the verdict.
+def judge_view(
+    view: Patched, labels: Sequence[str], *, ways: int = 1
+) -> tuple[tuple[int, ...], Decision]:
+    """The pairs that the picking part picks in the view's metric, and the verdict.
 
     In rr, the verdict is on both metrics, each with pairs of its own; not applicable where rr
     itself is saturated.
     """
-    metrics = ("rr", "logit") if metric == "rr" else (metric,)
+    metrics = ("rr", "logit") if view.metric == "rr" else (view.metric,)
     ways *= len(metrics)
-    decisions = {name: _judge_metric(cell, name, ways=ways) for name in metrics}
-    chosen, own = decisions[metric]
+    decisions = {name: _judge_metric(view, labels, name, ways=ways) for name in metrics}
+    chosen, own = decisions[view.metric]
     if len(metrics) == 1 or own.verdict == "not_applicable":
         return chosen, own
     return chosen, judge_all({name: decision for name, (_, decision) in decisions.items()})
 
 
-def _judge_metric(cell: Cell, metric: str, *, ways: int) -> tuple[tuple[int, ...], Decision]:
-    together, gap = cell.of_order(2, cell.effects(metric)), cell.gap(metric)
-    chosen = discover(
-        together,
-        cell.of_order(2, cell.specific(metric)),
-        gap,
-        is_discovery=cell.is_discovery,
-        degenerate=cell.of_order(2, cell.sweep.degenerate.numpy()),
+def picked(view: Patched, metric: str) -> tuple[int, ...]:
+    """The pairs that `discover` chooses in a metric."""
+    return discover(
+        view.of_order(2, view.effects(metric)),
+        view.of_order(2, view.specific(metric)),
+        view.gap(metric),
+        is_discovery=view.is_discovery,
+        degenerate=view.of_order(2, view.degenerate),
     )
+
+
+def _judge_metric(
+    view: Patched, labels: Sequence[str], metric: str, *, ways: int
+) -> tuple[tuple[int, ...], Decision]:
+    chosen = picked(view, metric)
     decision = decide(
-        singles=cell.of_order(1, cell.effects(metric)),
-        together=together,
-        pairs=cell.tuples_of_order(2),
+        singles=view.of_order(1, view.effects(metric)),
+        together=view.of_order(2, view.effects(metric)),
+        pairs=view.tuples_of_order(2),
         chosen=chosen,
-        gap=gap,
-        rr_gap=cell.gap("rr"),
-        is_discovery=cell.is_discovery,
-        labels=cell.labels,
+        gap=view.gap(metric),
+        rr_gap=view.gap("rr"),
+        is_discovery=view.is_discovery,
+        labels=labels,
         ways=ways,
     )
     return chosen, decision
@@ -186,51 +200,75 @@ def _saturation(
     return Decision("not_applicable", reason, (), None)
 
 
-@pytest.mark.claim(
+def _controls(
+    inquiry: Inquiry,
+    *,
+    runs: Mapping[str, np.ndarray],
+    sweep: Sweep,
+    control: Sweep,
+    **others: object,
+) -> Controls | None:
+    view = patched(inquiry, sweep, control, runs)
+    chosen = picked(view, view.metric)
+    pairs = view.tuples_of_order(2)
+    return needs.controls(inquiry.data, pairs[chosen[0]]) if chosen else None
+
+
+@claim(
     CLAIM,
+    on=Instructed(),
     metrics=("rr", "logit"),
-    asks=(
-        "behaviour",
-        gates.competence,
-        "runs",
-        gates.headroom(SMALLEST_HEADROOM),
-        gates.order(2),
-        "sweeps",
-        "controls",
-        "released sweep",
-    ),
+    gates=(COMPETENCE, headroom(SMALLEST_HEADROOM), order(2)),
+    needs={
+        "runs": Runs(),
+        "sweep": needs.sweep,
+        "control": needs.control_sweep,
+        "no_op": needs.no_op,
+        "released": needs.released_sweep,
+    },
+    then={"controls": Then(_controls, like=lambda data, settings: needs.controls(data))},
 )
-def test_superadditivity(cell: Cell) -> None:
+def test_superadditivity(
+    cell: Cell,
+    runs: Mapping[str, np.ndarray],
+    sweep: Sweep,
+    control: Sweep,
+    no_op: float,
+    released: Sweep,
+    controls: Mapping[str, np.ndarray] | None,
+) -> None:
     """Two layers together have more effect than the sum of each alone."""
-    cell.require_competence()
-    cell.require_headroom(SMALLEST_HEADROOM)
-    cell.require_order(2)
-    singles, together = cell.of_order(1, cell.effects()), cell.of_order(2, cell.effects())
-    pairs = cell.tuples_of_order(2)
-    chosen, decision = judge_cell(cell, cell.metric)
+    view, labels = patched(cell, sweep, control, runs), cell.data.labels
+    singles, together = view.of_order(1, view.effects()), view.of_order(2, view.effects())
+    pairs = view.tuples_of_order(2)
+    chosen, decision = judge_view(view, labels)
     best = [pairs[pair] for pair in chosen]
     interaction = interactions(singles, together, pairs)[:, [*chosen]]
     above = interaction > SMALLEST_INTERACTION * np.abs(together[:, [*chosen]])
     values = {
-        f"interaction of layers {exhibits.layers_text(layers)}": column
+        f"interaction of layers {patching_exhibits.layers_text(layers)}": column
         for layers, column in zip(best, interaction.T, strict=True)
     }
     cell.conclude(
         decision,
-        chosen=exhibits.chosen_text(best),
-        figures=exhibits.effect_maps(cell, best),
+        chosen=patching_exhibits.chosen_text(best),
+        figures=patching_exhibits.effect_maps(view, best),
         tables=[
-            exhibits.pairs(cell, best),
-            exhibits.leads(cell),
-            exhibits.top_tuples(cell),
-            exhibits.answers(cell, values),
-            exhibits.runs(cell),
-            exhibits.released(cell),
-            *published_exhibits.published_lists(cell),
+            patching_exhibits.pairs(view, best),
+            patching_exhibits.leads(view),
+            patching_exhibits.top_tuples(view),
+            exhibits.answers(labels, ~view.is_discovery, values),
+            patching_exhibits.runs(runs),
+            patching_exhibits.released(released, view.metric),
+            *published_exhibits.published_lists(cell.data, view, released),
         ],
-        controls=[exhibits.controls(cell, best[0])] if best else [],
+        controls=[
+            patching_exhibits.controls(view, best[0], in_metric(controls, view.metric), no_op)
+        ]
+        if controls
+        else [],
         per_sample={
-            "gap": cell.gap("rr"),
+            "gap": view.gap("rr"),
             # Comparable with a run that picked other pairs.
             **({"share of pairs with a positive interaction": above.mean(axis=1)} if best else {}),
             **values,

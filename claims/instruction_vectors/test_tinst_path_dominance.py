@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pytest
 from jaxtyping import Bool, Float
 
-from claims.instruction_vectors import path_exhibits
+from claims.instruction_vectors import needs, path_exhibits
+from claims.instruction_vectors.gates import COMPETENCE
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import path_counts
 from ivevidence.records.cells import Decision
-from ivfixtures.measuring import gates
 from ivfixtures.suite.cells import Cell
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
 from ivfixtures.suite.rules import criterion, judge
+from ivmethods.paths.methods import Attribution
+from ivmethods.paths.results import Attributed, Tracing
 from ivmethods.statistics.relative_lead import relative_lead
 from ivmethods.statistics.univariate import ALPHA
 
@@ -112,20 +115,27 @@ def decide(
     return judge(criteria, samples=len(own))
 
 
-@pytest.mark.claim(
+@claim(
     CLAIM,
+    on=Instructed(),
     metrics=("count", "share"),
-    asks=("behaviour", gates.competence, gates.linear_form, "paths", "released paths"),
+    gates=(COMPETENCE,),
+    needs={
+        "paths": needs.paths_by_k,
+        "attribution": Attribution(),
+        "released": needs.released_paths,
+    },
 )
-def test_tinst_path_dominance(cell: Cell) -> None:
+def test_tinst_path_dominance(
+    cell: Cell, paths: Mapping[int, Tracing], attribution: Attributed, released: Tracing | None
+) -> None:
     """T_inst has more high-ranking paths than the tokens around and after it."""
-    cell.require_competence()
-    cell.require_linear_form()
-    all_counts = [path_counts(cell.bench, k) for k in cell.bench.options.path_k]
+    data = cell.data
+    all_counts = [path_counts(data, tracing) for tracing in paths.values()]
     counts = all_counts[0]
     values = counts.high if cell.metric == "count" else counts.shares()
     ends = [c for c in (counts.columns.t_inst, counts.columns.sub) if c is not None]
-    chosen = ends[discover(values[:, ends], is_discovery=cell.is_discovery)]
+    chosen = ends[discover(values[:, ends], is_discovery=data.is_discovery)]
     if cell.metric == "count":
         others = [c for c in range(values.shape[1]) if c == chosen - 1 or c > chosen]
         rivals = {counts.name(c): values[:, c] for c in others}
@@ -137,20 +147,20 @@ def test_tinst_path_dominance(cell: Cell) -> None:
         rivals=rivals,
         beside=beside,
         own_name=counts.name(chosen),
-        is_discovery=cell.is_discovery if len(ends) > 1 else None,
+        is_discovery=data.is_discovery if len(ends) > 1 else None,
         seed=cell.seed,
     )
     cell.conclude(
         decision,
         figures=[
             *map(path_exhibits.path_bars, all_counts),
-            path_exhibits.strongest_paths(cell.bench, counts),
-            path_exhibits.attribution_bars(cell.bench),
+            path_exhibits.strongest_paths(data, counts),
+            path_exhibits.attribution_bars(data, attribution),
         ],
         tables=[
             path_exhibits.paths_by_token(counts),
-            path_exhibits.paths_by_k(cell.bench),
+            path_exhibits.paths_by_k(all_counts, path_counts(data, released) if released else None),
         ],
-        controls=[path_exhibits.random_token(cell.bench, counts)],
+        controls=[path_exhibits.random_token(data, counts)],
         per_sample={counts.name(chosen): values[:, chosen]} | rivals,
     )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from ivevidence import Measurement, Store
-from ivfixtures.measuring.endpoint import Endpoint, without_key
+from ivfixtures.data.endpoint import Endpoint, without_key
+from ivfixtures.data.instructed import InstructedData
 from ivfixtures.measuring.forms import Form
 from ivmethods.method import Fact
-
-if TYPE_CHECKING:
-    from ivfixtures.measuring.bench import Bench
 
 FORM = Form("judge", facts={"reply": Fact(str), "valid": Fact(bool)})
 VERSION = 1
@@ -47,28 +45,29 @@ class Judged:
     judgements: Mapping[str, Judgement]
     endpoint: Endpoint
 
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        """Those of the judgements, by role."""
+        return {f"judgement of {a!r}": each.measurement for a, each in self.judgements.items()}
 
-def given(bench: Bench) -> list[str]:
-    """The answers within the greedy continuations, as they are judged."""
-    return [bench.task.answer_in(text) for text in bench.answers()]
 
-
-def judged_answers(bench: Bench) -> Judged | None:
-    """A judge's decisions on a bench's answers, each distinct one asked for once.
+def judged_answers(
+    data: InstructedData, answers: Sequence[str], *, store: Store, show: Callable[[str], None]
+) -> Judged | None:
+    """A judge's decisions on greedy answers, each distinct one asked for once.
 
     None without `--judge`, or where the task says no response type: there the stated set is IA.
 
     Raises: JudgeError; what was judged before it is kept.
     """
-    endpoint, task = bench.options.judge, bench.task
+    endpoint, task = data.settings.judge, data.task
     if endpoint is None or task.response_type is None:
         return None
-    answers, judgements = given(bench), {}
+    answers, judgements = data.given(answers), {}
     for number, answer in enumerate(dict.fromkeys(answers), start=1):
-        bench.progress(f"judging answer {number}")
+        show(f"{data.checkpoint.name} {data.name}: judging answer {number}")
         prompt = judge_prompt(task.response_type, task.instruction, answer)
-        judgements[answer] = judged(endpoint, bench.store, prompt)
-        bench.note(f"judgement of {answer!r}", judgements[answer].measurement)
+        judgements[answer] = judged(endpoint, store, prompt)
     valid = np.array([judgements[answer].valid for answer in answers])
     return Judged(valid, judgements, endpoint)
 

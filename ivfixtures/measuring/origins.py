@@ -15,7 +15,7 @@ from ivfixtures.measuring.forms import ORIGIN
 from ivmethods.model.handles import network
 
 if TYPE_CHECKING:
-    from ivfixtures.measuring.material import Material
+    from ivmethods.method import Running
 
 # They move the last digits, as every other machine does, and may differ within one run: kept and
 # shown, but a note on each cell would hide the notes that matter.
@@ -41,11 +41,11 @@ def with_origin(
     return computed
 
 
-def of_model(material: Material) -> dict[str, str]:
+def of_model(running: Running) -> dict[str, str]:
     """How a model was run: its attention, and the memory by which its batches are cut (in GiB)."""
     return {
-        "attention": str(getattr(network(material.model).config, "_attn_implementation", None)),
-        "memory budget": f"{material.memory_budget / 2**30:.3g} GiB",
+        "attention": str(getattr(network(running.model).config, "_attn_implementation", None)),
+        "memory budget": f"{running.memory_budget / 2**30:.3g} GiB",
     }
 
 

@@ -12,7 +12,7 @@ from ivfixtures.errors import error_line
 from ivfixtures.suite.packs import CLAIMS_FOLDER, PAPER_FILE, packs_at, path_of_module
 
 _FILLED = (
-    *("checkpoint", "family", "tasks", "bigbench", "store", "device", "path_k", "htmlpath"),
+    *("checkpoint", "family", "tasks", "bigbench", "store", "device", "set", "htmlpath"),
     *("judge", "judge_model", "expect", "write_expect", "shard", "slurm", "ray_address"),
 )
 # Options that leave all cells unjudged: pytest only shows what there is.

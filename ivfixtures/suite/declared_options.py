@@ -7,9 +7,12 @@ import pytest
 
 DEVICE = "cpu"
 DTYPES = ("float32", "bfloat16", "float16")
-ORDERS = ("1", "1,2", "1,2,3")
-GRANULARITIES = ("merged", "head")
 CHAT_MODES = ("auto", "never", "always")
+# Settings of the first pack that were options of the suite.
+OLD_OPTIONS = {
+    f"--{name.replace('_', '-')}": ("instruction_vectors", name)
+    for name in ("orders", "path_k", "max_paths", "path_granularity")
+}
 EXECUTORS = ("inprocess", "processes", "slurm", "ray")
 
 
@@ -64,32 +67,15 @@ def declare(parser: pytest.Parser) -> None:
         help="system prompt of chats (default: what the chat template writes by itself)",
     )
     add(
-        "--orders",
-        default="1,2,3",
-        choices=ORDERS,
-        help="sizes of the layer tuples that are patched (default: 1,2,3)",
+        "--set",
+        action="append",
+        default=[],
+        metavar="PACK.NAME=VALUE",
+        help="a setting of a pack, as in instruction_vectors.orders=1,2; a pack's README lists its "
+        "settings; repeatable",
     )
-    add(
-        "--path-k",
-        default="1,2,3",
-        metavar="K,...",
-        help="a head passes on from the K positions it attends to most; the first K decides, the "
-        "others are shown (default: 1,2,3)",
-    )
-    add(
-        "--max-paths",
-        type=int,
-        default=2_000_000,
-        metavar="N",
-        help="draw a token's paths if it has more (default: 2000000)",
-    )
-    add(
-        "--path-granularity",
-        default=GRANULARITIES[0],
-        choices=GRANULARITIES,
-        help="an edge of a path is all heads between two positions, or a single head "
-        "(default: merged)",
-    )
+    for option, (pack, name) in OLD_OPTIONS.items():
+        add(option, help=f"before: now --set {pack}.{name}=VALUE")
     add("--seed", type=int, default=0, help="seed of samples and resampling (default: 0)")
     add(
         "--memory-budget",

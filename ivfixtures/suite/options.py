@@ -1,7 +1,6 @@
 """Options of a run, checked before anything is loaded."""
 
 import math
-import re
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +12,10 @@ import torch
 from ivfixtures.checkpoints import resolving as registry
 from ivfixtures.checkpoints.resolving import Checkpoint
 from ivfixtures.data.bigbench import load_bigbench
+from ivfixtures.data.endpoint import read_endpoint
+from ivfixtures.data.settings import Settings
 from ivfixtures.data.tasks import Task, TaskError, load_tasks
-from ivfixtures.errors import cut
-from ivfixtures.measuring.endpoint import read_endpoint
-from ivfixtures.measuring.settings import Settings
-from ivfixtures.suite.declared_options import EXECUTORS, ORDERS
+from ivfixtures.suite.declared_options import EXECUTORS
 from ivfixtures.suite.remote import REMOTE_DEVICE, REMOTE_DTYPE, on_ndif, require_ndif
 
 EMBEDDED_FAMILIES = ("tiny-olmo2", "tiny-olmo2-planted", *registry.planted_families())
@@ -52,10 +50,6 @@ class Options(Settings):
             "--samples": self.samples,
             "--chat-template": self.chat_template,
             "--system-prompt": self.system_prompt,
-            "--orders": ORDERS[self.order - 1],
-            "--path-k": ",".join(map(str, self.path_k)),
-            "--max-paths": self.max_paths,
-            "--path-granularity": self.path_granularity,
             "--seed": self.seed,
             "--dtype": self.dtype,
             "--judge-model": self.judge.model if self.judge else None,
@@ -73,9 +67,6 @@ class Options(Settings):
             *folder,
             *bigbench,
             *("--samples", str(self.samples), "--chat-template", self.chat_template, *system),
-            *("--orders", ORDERS[self.order - 1]),
-            *("--path-k", ",".join(map(str, self.path_k)), "--max-paths", str(self.max_paths)),
-            *("--path-granularity", self.path_granularity),
             *("--seed", str(self.seed)),
             *(["--remote"] if self.remote else ["--device", self.device, "--dtype", self.dtype]),
             *judge,
@@ -111,15 +102,10 @@ def read_options(config: pytest.Config) -> Options:
             samples=_at_least("--samples", get("--samples"), 4),
             chat_template=get("--chat-template"),
             system_prompt=_system_prompt(get("--system-prompt"), get("--chat-template")),
-            order=len(get("--orders").split(",")),
-            path_k=_path_k(get("--path-k")),
-            path_granularity=get("--path-granularity"),
-            max_paths=_at_least("--max-paths", get("--max-paths"), 1),
             seed=_at_least("--seed", get("--seed"), 0),
             memory_budget=_memory_budget(get("--memory-budget")),
             judge=read_endpoint(get("--judge"), get("--judge-model")),
             measure_anyway=get("--measure-anyway"),
-            elsewhere=elsewhere,
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
@@ -183,17 +169,6 @@ def _device(name: str) -> str:
             f"--device={name}, but should be a device of this machine [{reason}]; try --device cpu"
         ) from None
     return name
-
-
-def _path_k(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    numbers = tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else 0 for part in parts)
-    if not all(numbers) or len({*numbers}) < len(numbers):
-        raise ValueError(
-            f"--path-k={cut(text)}, but should be different numbers from 1 on, such as 1,2,3 "
-            "[command line]; the first decides"
-        )
-    return numbers
 
 
 def _at_least(option: str, value: int, least: int) -> int:

@@ -1,23 +1,117 @@
-"""The paper of a pack."""
+"""The paper of a pack, and its settings."""
 
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ivevidence.records.cells import Claim
+from ivfixtures.errors import error_line
+from ivfixtures.suite.declared_options import OLD_OPTIONS
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """Of a pack that has none."""
 
 
 @dataclass(frozen=True)
 class Paper:
     """A paper whose claims are a pack: the `PAPER` of its `paper.py`.
 
-    name: that of the pack's folder. arxiv: its number there.
+    name: that of the pack's folder. arxiv: its number there. settings: a frozen dataclass of fields
+    that `setting` makes.
     """
 
     name: str
     title: str
     arxiv: str
+    settings: type = NoSettings
 
     def claim(self, name: str, **fields: Any) -> Claim:
         """A claim of the paper, by its name in the pack."""
+        _PAPERS[self.name] = self
         paper = f"{self.title}, arXiv:{self.arxiv}"
         return Claim(name=f"{self.name}/{name}", paper=paper, **fields)
+
+
+_PAPERS: dict[str, Paper] = {}  # those that have claims in this process
+
+
+def paper_of(claim: Claim) -> Paper:
+    """The paper that a claim is of."""
+    return _PAPERS[claim.name.partition("/")[0]]
+
+
+def setting(default: str, read: Callable[[str], Any]) -> Any:
+    """A field of a pack's settings: its default as it is written, and how that is read.
+
+    read: raises ValueError, with what a text is and what it should be.
+    """
+    return field(default=read(default), metadata={"read": read})
+
+
+def read_settings(paper: Paper, given: Mapping[str, str]) -> Any:
+    """The settings of a paper, by the texts that were given for some.
+
+    Raises: ValueError, a text is not what it should be, or there is no such setting.
+    """
+    fields = {each.name: each for each in dataclasses.fields(paper.settings)}
+    values = {}
+    for name, text in given.items():
+        option = f"--set {paper.name}.{name}"
+        if name not in fields:
+            expected = f"one of {', '.join(fields) or 'none'}"
+            raise ValueError(error_line("setting", name, expected, option, "correct its name"))
+        try:
+            values[name] = fields[name].metadata["read"](text)
+        except ValueError as error:
+            raise ValueError(f"{option}={error} [command line]") from None
+    return paper.settings(**values)
+
+
+def read_set(config: pytest.Config) -> dict[str, dict[str, str]]:
+    """What `--set` and options of before give packs, by pack and setting.
+
+    Raises: ValueError, it is not PACK.NAME=VALUE, or one setting is given twice.
+    """
+    given: dict[str, dict[str, str]] = {}
+    for text in config.getoption("--set"):
+        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text, re.DOTALL)
+        if match is None:
+            line = error_line("--set", text, "PACK.NAME=VALUE", "command line", "see --help")
+            raise ValueError(line)
+        pack, name, value = match.groups()
+        if given.setdefault(pack, {}).setdefault(name, value) != value:
+            remedy = "leave one out"
+            raise ValueError(
+                error_line(
+                    f"--set {pack}.{name}", "given twice", "given once", "command line", remedy
+                )
+            )
+    for option, (pack, name) in OLD_OPTIONS.items():
+        value = config.getoption(option)
+        if value is not None:
+            given.setdefault(pack, {}).setdefault(name, str(value))
+            said = f"{option} is now --set {pack}.{name}={value}; it goes with the next release"
+            config.issue_config_time_warning(OldOptionWarning(said), stacklevel=2)
+    return given
+
+
+class OldOptionWarning(UserWarning):
+    """An option that has another spelling now."""
+
+
+def texts_of(settings: Any) -> dict[str, str]:
+    """The settings as they are written."""
+    return {name: _text(value) for name, value in vars(settings).items()}
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

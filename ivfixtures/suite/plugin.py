@@ -8,7 +8,6 @@ plugins that are imported after it.)
 from __future__ import annotations
 
 from collections.abc import Generator
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,6 @@ from ivfixtures.suite.declared_options import declare
 from ivfixtures.suite.packs import selecting
 
 if TYPE_CHECKING:
-    from ivfixtures.measuring.bench import Bench
     from ivfixtures.suite.run import Run
     from ivfixtures.suite.subjects import JudgedCell, Subject
 
@@ -41,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; where claims are judged, check the options and ask for a report."""
     config.addinivalue_line(
         "markers",
-        "claim(record, metrics=(None,), per='checkpoint', asks=None): a claim of a paper, judged "
-        "per checkpoint, pair, family or published; asks: what it measures, for the plan",
+        "claim(record, on, metrics, gates, needs, then): a claim of a paper, as "
+        "ivfixtures.suite.claims.claim declares it",
     )
     if not config.pluginmanager.has_plugin("xdist"):  # which has the marker otherwise
         config.addinivalue_line("markers", "xdist_group: cells of one group share a process")
@@ -55,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(line)
     check_texts(config)
     collect_claims(config)
-    from ivfixtures.measuring.executing import Executing
+    from ivfixtures.suite.executing import Executing
     from ivfixtures.suite.run import Run
 
     if config.option.tbstyle == "auto":
@@ -72,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         run.end_unjudged()
         return
     if config.option.plan:
-        from ivfixtures.measuring.plan import Planning
+        from ivfixtures.suite.planning import Planning
 
         config.pluginmanager.register(Planning(config, run))
         return
@@ -115,52 +113,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         raise
 
 
-@pytest.fixture(scope="session")
-def benches() -> dict[tuple[str, str], Bench]:
-    """Benches of the present checkpoint, by checkpoint and task: claims share measurements."""
-    return {}
-
-
 @pytest.fixture
-def cell(request: pytest.FixtureRequest, benches: dict[tuple[str, str], Bench]) -> JudgedCell:
+def cell(request: pytest.FixtureRequest) -> JudgedCell:
     """The cell that a claim's test judges."""
     from ivfixtures.suite.run import CELL
 
     run: Any = request.config.pluginmanager.get_plugin(RUN_NAME)
+    run.turn_to(request.param)
     node = request.node
-    marker = node.get_closest_marker("claim")
-    # The id of a file that is named outside of pytest's root folder lacks the file.
-    # Under xdist, its end is the group.
-    name = node.nodeid.partition("::")[2].removesuffix(f"@{request.param.group}")
-    *words, file = selecting(node.path, request.config.invocation_params.dir)
-    selection = (*words, f"{file}::{name}")
-    node.stash[CELL] = _cell(marker, request.param, benches, run, selection)
+    node.stash[CELL] = cell_of(node, request.param, run)
     return node.stash[CELL]
 
 
-def _cell(
-    marker: pytest.Mark,
-    subject: Subject,
-    benches: dict[tuple[str, str], Bench],
-    run: Run,
-    selection: tuple[str, ...],
-) -> JudgedCell:
-    claim, kind = marker.args[0], marker.kwargs.get("per", "checkpoint")
-    if not isinstance(kind, str):
-        return kind.cell(claim, subject, selection, run.hearing)
-    from ivfixtures.measuring.bench import Bench
-    from ivfixtures.suite.cells import Cell
-
-    labels = [checkpoint.label for checkpoint in subject.checkpoints]
-    for other in [key for key in benches if key[0] not in labels]:
-        del benches[other]
-    own = []
-    for checkpoint, task in product(subject.checkpoints, subject.tasks):
-        at = (checkpoint.label, task.name)
-        if at not in benches:
-            options = run.options.of(checkpoint)
-            benches[at] = Bench(checkpoint, task, options, run.store, run.show)
-        benches[at].asked_for.clear()
-        own.append(benches[at])
-    words = (*selection, *subject.selection, *run.options.arguments())
-    return Cell(claim, subject, own, words, run.hearing)
+def cell_of(node: Any, subject: Subject, run: Run) -> JudgedCell:
+    """The cell of a collected test."""
+    marker = node.get_closest_marker("claim")
+    # The id of a file that is named outside of pytest's root folder lacks the file.
+    # Under xdist, its end is the group.
+    name = node.nodeid.partition("::")[2].removesuffix(f"@{subject.group}")
+    *words, file = selecting(node.path, node.config.invocation_params.dir)
+    selection = (*words, f"{file}::{name}")
+    return marker.kwargs["on"].cell(marker, subject, selection, run)

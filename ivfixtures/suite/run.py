@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,19 @@ from ivfixtures.measuring.screen import Screen, Terminal
 from ivfixtures.suite import selection
 from ivfixtures.suite.expectations import Expecting, read_expecting
 from ivfixtures.suite.outputs import Outputs
-from ivfixtures.suite.subjects import Subject, measured_subjects
+from ivfixtures.suite.papers import Paper, read_set, read_settings
+from ivfixtures.suite.subjects import Subject
 from ivfixtures.suite.summary import summarize
-from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivfixtures.suite.verdicts import Concluded, Conclusions
 
 if TYPE_CHECKING:
+    from ivfixtures.checkpoints.resolving import Checkpoint
+    from ivfixtures.data.instructed import InstructedData
+    from ivfixtures.data.tasks import Task
+    from ivfixtures.measuring.measurements import Measurements
     from ivfixtures.suite.options import Options
 
-CELL = pytest.StashKey[Any]()  # a Cell or a PublishedCell
+CELL = pytest.StashKey[Any]()
 
 
 class Run:
@@ -48,6 +54,7 @@ class Run:
         self._places: dict[str, int] = {}
         self._of_checkpoints: set[str] = set()
         self._options: Options | None = None
+        self._data: dict[tuple[str, str], InstructedData] = {}
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
         self.missing: list[str] = []  # entries of --expect without a cell
@@ -57,10 +64,12 @@ class Run:
         options = self.options if measures else None
         self.outputs = Outputs(config)
         try:
+            self._set = read_set(config)
             self.store = Store(_place(config.getoption("--store"), self.folder))
+            self.judging = self.store  # an executor measures, but this process asks the judge
             known = len(options.checkpoints) if options else None
             self._shard = selection.read_shard(config.getoption("--shard"), known)
-            self.hearing = Hearing(self._expecting(), config.getoption("--xfail-refuted"))
+            self.conclusions = Conclusions(self._expecting(), config.getoption("--xfail-refuted"))
         except ValueError as error:
             raise pytest.UsageError(visible_text(str(error))) from None
 
@@ -73,14 +82,48 @@ class Run:
             self._options = read_options(self.config)
         return self._options
 
-    def subjects(self, claim: pytest.Mark) -> list[Subject]:
-        """What the cells of a claim's marker are about."""
-        per, metrics = claim.kwargs.get("per", "checkpoint"), claim.kwargs.get("metrics", (None,))
-        subjects = (
-            measured_subjects(claim.args[0].name, per, metrics, self.options)
-            if isinstance(per, str)
-            else per.subjects()
+    def settings(self, paper: Paper) -> Any:
+        """The settings of a pack, as this run has them."""
+        given = self._set.get(paper.name, {})
+        return read_settings(paper, given)
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """What measures, in this process, what is not in the store."""
+        from ivfixtures.measuring.measurements import Measurements
+
+        o, store = self.options, self.store
+        return Measurements(
+            store, device=o.device, dtype=o.dtype, memory_budget=o.memory_budget, show=self.show
         )
+
+    def instructed(self, checkpoint: Checkpoint, task: Task) -> InstructedData:
+        """A task's data for a checkpoint; that of the present checkpoints is kept."""
+        from ivfixtures.data.instructed import InstructedData
+        from ivfixtures.measuring.judge import judged_answers
+
+        at = (checkpoint.label, task.name)
+        if at not in self._data:
+            judge = partial(judged_answers, store=self.judging, show=self.show)
+            options = self.options.of(checkpoint)
+            self._data[at] = InstructedData(checkpoint, task, options, judge)
+        self._data[at].judgements = {}
+        return self._data[at]
+
+    def turn_to(self, subject: Subject) -> bool:
+        """Let go of what is kept of other checkpoints than those of the subject, if anything is."""
+        labels = [checkpoint.label for checkpoint in subject.checkpoints]
+        others = [at for at in self._data if at[0] not in labels]
+        for at in others:
+            del self._data[at]
+        if others:
+            self.measurements.forget()
+        return bool(others)
+
+    def subjects(self, marker: pytest.Mark) -> list[Subject]:
+        """What the cells of a claim's marker are about."""
+        kind, metrics = marker.kwargs["on"], marker.kwargs["metrics"]
+        subjects = kind.subjects(marker.args[0].name, metrics, lambda: self.options)
         return [replace(subject, place=place) for place, subject in enumerate(subjects)]
 
     def show(self, line: str) -> None:
@@ -120,9 +163,9 @@ class Run:
         selection.identify(items)
         selection.require_names(items)
         selection.arrange(items, labels)
-        if self.hearing.expecting:
+        if self.conclusions.expecting:
             names, printed = selection.names(items), selection.printed(items)
-            self.hearing.expecting.plan(names, printed=printed)
+            self.conclusions.expecting.plan(names, printed=printed)
         if self._shard:
             items[:], others = selection.split(items, self._shard)
             self.config.hook.pytest_deselected(items=others)
@@ -131,8 +174,8 @@ class Run:
         """Note how many cells are to be judged, and which."""
         names = selection.names(session.items)
         self.planned = len(names)
-        if self.hearing.expecting:
-            self.hearing.expecting.selected = frozenset(names)
+        if self.conclusions.expecting:
+            self.conclusions.expecting.selected = frozenset(names)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -154,7 +197,7 @@ class Run:
         """Let the record travel with the test's report, from xdist workers too."""
         report = yield
         if report.when == "call" and CELL in item.stash:
-            cell, expecting = item.stash[CELL], self.hearing.expecting
+            cell, expecting = item.stash[CELL], self.conclusions.expecting
             missing = expecting.missing if expecting else ()
             vars(report)["ivclaims"] = {
                 "record": cell.record.to_json() if cell.record else None,

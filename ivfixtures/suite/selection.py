@@ -119,6 +119,14 @@ def group(item: pytest.Item) -> str:
     return str(marker.args[0]) if marker else ""
 
 
+def subject_of(item: pytest.Item) -> Subject | None:
+    """What a cell is about, if it is one that checkpoints are measured for."""
+    if not _is_claim(item):
+        return None
+    subject = cast(Subject, _cell(item))
+    return subject if subject.checkpoints else None
+
+
 def _is_claim(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and item.get_closest_marker("claim") is not None
 

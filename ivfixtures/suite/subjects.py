@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ivevidence.records.cells import CellRecord, Claim
+from ivevidence.records.cells import CellRecord
 
 if TYPE_CHECKING:
+    import pytest
+
     from ivfixtures.checkpoints.resolving import Checkpoint
     from ivfixtures.data.tasks import Task
     from ivfixtures.suite.options import Options
-    from ivfixtures.suite.verdicts import Hearing
+    from ivfixtures.suite.run import Run
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,31 @@ class Subject:
 class JudgedCell(Protocol):
     """A cell while it is judged."""
 
-    subject: Subject
     record: CellRecord | None
 
+    @property
+    def subject(self) -> Subject:
+        """What it is about."""
 
-class Printed(Protocol):
-    """A kind of data without a checkpoint: numbers that a paper prints."""
+    def arguments(self) -> dict[str, Any]:
+        """The results of the claim's needs, by name."""
 
-    def subjects(self) -> Sequence[Subject]:
-        """What its cells are about; their `checkpoints` are none."""
+
+class Kind(Protocol):
+    """A kind of data: what there is a cell of, and what a cell's test is given."""
+
+    def subjects(
+        self, claim: str, metrics: Sequence[str | None], options: Callable[[], Options]
+    ) -> Sequence[Subject]:
+        """What the cells of a claim are about; of printed numbers, `checkpoints` are none.
+
+        options: reads the run's, where checkpoints are measured.
+        """
 
     def cell(
-        self, claim: Claim, subject: Subject, selection: Sequence[str], hearing: Hearing
+        self, marker: pytest.Mark, subject: Subject, selection: Sequence[str], run: Run
     ) -> JudgedCell:
-        """What the claim's test is given. selection: what selects it on a command line."""
+        """What the test is given. selection: what selects it on a command line."""
 
 
 def measured_subjects(
@@ -71,14 +84,7 @@ def measured_subjects(
         `pair`: one checkpoint and two tasks, each the other's contrast; the first names the cell.
         `family`: the checkpoints of one family and one task. Checkpoints that were named singly
             make families of those that belong together.
-
-    Raises: ValueError if `per` is none of these.
     """
-    if per not in _PLANS:
-        raise ValueError(
-            f"per={per!r}, but should be one of {', '.join(_PLANS)} [marker claim]; "
-            "correct the claim's marker"
-        )
     return [
         replace(
             subject,

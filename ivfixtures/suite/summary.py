@@ -63,7 +63,7 @@ def _visible(line: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _expected(run: Run, line: Callable[..., Any]) -> None:
-    expecting = run.hearing.expecting
+    expecting = run.conclusions.expecting
     if expecting is None:
         return
     kinds: dict[str | None, list[str]] = {kind: [] for kind in MARKS if kind != "as expected"}

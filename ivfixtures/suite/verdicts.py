@@ -1,4 +1,4 @@
-"""How pytest hears a verdict, alone or held to an expectation."""
+"""How cells conclude for pytest, alone or held to an expectation."""
 
 from dataclasses import dataclass
 from typing import NoReturn
@@ -20,8 +20,8 @@ class Concluded(Exception):  # noqa: N818 - not an error: a cell is judged and i
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """How the cells of a run are heard.
+class Conclusions:
+    """How the cells of a run conclude.
 
     expecting: what the run is held to, if anything. xfail_refuted: whether a refuted claim that
     nothing was expected of is xfailed rather than failed.

@@ -11,6 +11,7 @@ from nnsight import TransformersModel, register, save
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ivmethods.errors import NotRunnableError
 from ivmethods.model.structure import (
     PROBE,
     block_list,
@@ -82,22 +83,28 @@ def is_remote(model: TransformersModel) -> bool:
     return bool(model.remote)
 
 
+def weights_problem(got: str, remedy: str) -> str:
+    """Why linear maps cannot be made of weights that are not in one place here, in one line."""
+    return (
+        f"weights={got}, but should be in one place here [linear maps]; paths are made of weights: "
+        f"judge them {remedy}"
+    )
+
+
+WEIGHTS_ELSEWHERE = weights_problem("on NDIF", "without --remote")
+
+
 def require_weights(model: TransformersModel) -> None:
     """See that linear maps can be made of the model's weights.
 
     Raises:
-        ValueError: they are not in one place here.
+        NotRunnableError: they are not in one place here.
     """
     if is_remote(model):
-        got, remedy = "on NDIF", "without --remote"
-    elif len({weight.device for weight in network(model).parameters()}) > 1:
-        got, remedy = "on several devices or on disk", "on one --device with room for the model"
-    else:
-        return
-    raise ValueError(
-        f"weights={got}, but should be in one place here [linear maps]; paths are made of weights: "
-        f"judge them {remedy}"
-    )
+        raise NotRunnableError(WEIGHTS_ELSEWHERE)
+    if len({weight.device for weight in network(model).parameters()}) > 1:
+        remedy = "on one --device with room for the model"
+        raise NotRunnableError(weights_problem("on several devices or on disk", remedy))
 
 
 def trace(model: TransformersModel, ids: Int[Tensor, "sample pos"], **more: Tensor) -> Any:

@@ -10,7 +10,7 @@ from nnsight import TransformersModel
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from ivmethods.model.handles import network, require_weights
+from ivmethods.model.handles import WEIGHTS_ELSEWHERE, network, require_weights
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,18 @@ class Weights:
     unembed_bias: Float[Tensor, " vocab"] | None
 
 
+def layout_problem(config: Any, *, remote: bool = False) -> str | None:
+    """Why a model of this configuration has no locally-linear maps, in one line, or None."""
+    if remote:
+        return WEIGHTS_ELSEWHERE
+    if config.model_type in LAYOUTS:
+        return None
+    return (
+        f"model_type={config.model_type}, but should be one of {', '.join(LAYOUTS)} [linear maps]; "
+        "add it to ivmethods.model.layouts.LAYOUTS and a random model to tests/models.py"
+    )
+
+
 def layout_of(model: TransformersModel) -> Layout:
     """The block layout of a model, by its configuration's `model_type`.
 
@@ -158,13 +170,10 @@ def layout_of(model: TransformersModel) -> Layout:
         ValueError: the layout is not known, or the model's weights are not in one place here.
     """
     require_weights(model)
-    name = network(model).config.model_type
-    if name not in LAYOUTS:
-        raise ValueError(
-            f"model_type={name}, but should be one of {', '.join(LAYOUTS)} [linear maps]; "
-            "add it to ivmethods.model.layouts.LAYOUTS and a random model to tests/models.py"
-        )
-    layout = LAYOUTS[name]
+    config = network(model).config
+    if problem := layout_problem(config):
+        raise ValueError(problem)
+    layout = LAYOUTS[config.model_type]
     if layout.mlp_in and attrgetter(layout.mlp_in)(model.blocks[0]._module) is None:
         return replace(layout, mlp_in=layout.attn_in)  # parallel branches behind one norm
     return layout

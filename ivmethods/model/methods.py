@@ -1,8 +1,11 @@
 """Methods that only run a model: greedy answers, and the metrics of unpatched runs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
 from typing import Any, ClassVar
+
+import numpy as np
 
 from ivmethods.method import (
     SCORES,
@@ -10,6 +13,7 @@ from ivmethods.method import (
     Fact,
     Inputs,
     Method,
+    Result,
     Running,
     Size,
     by_metric,
@@ -47,6 +51,10 @@ class Behaviour(Method):
         )
         return {}, {"answers": texts}
 
+    def read(self, result: Result) -> list[str]:
+        """The answers."""
+        return list(result.info["answers"])
+
     def flop(self, inputs: Inputs, size: Size) -> float:
         """Each token of an answer is a run of all before it; at most, as answers may end sooner."""
         (samples,) = inputs
@@ -74,6 +82,10 @@ class Runs(Method):
             ).numpy()
             for run in RUNS
         }, {}
+
+    def read(self, result: Result) -> Mapping[str, np.ndarray]:
+        """The metrics by run."""
+        return result.arrays
 
     def flop(self, inputs: Inputs, size: Size) -> float:
         """Each prompt once."""

@@ -112,13 +112,17 @@ class NoOp(Method):
 
     def refusal(self, result: Result, of: Measured) -> str | None:
         """There is a change."""
-        largest = float(np.abs(result.arrays["effects"]).max())
+        largest = self.read(result)
         if largest == 0:
             return None
         return (
             f"no-op effect={largest:.2g}, but should be 0 [{of.checkpoint}, {of.task}]; patching "
             "itself changes this model"
         )
+
+    def read(self, result: Result) -> float:
+        """The largest change."""
+        return float(np.abs(result.arrays["effects"]).max())
 
     def flop(self, inputs: Inputs, size: Size) -> float:
         """Two sweeps of single layers."""

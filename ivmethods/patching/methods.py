@@ -1,6 +1,6 @@
 """Methods of patching: the layer sweep, and its controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from ivmethods.method import (
     Fact,
     Inputs,
     Method,
+    Result,
     Running,
     Size,
     SourceName,
@@ -108,6 +109,12 @@ class LayerSweep(Method):
         }
         return arrays, {"tuples": [list(t) for t in results[0].tuples], "runner": runner}
 
+    def read(self, result: Result) -> Sweep:
+        """The sweep; that of several source texts is their mean."""
+        tensors = {name: torch.from_numpy(array) for name, array in result.arrays.items()}
+        tuples = tuple(tuple(t) for t in result.info["tuples"])
+        return Sweep(tuples, tensors["effects"], tensors["target"], tensors["degenerate"])
+
     def flop(self, inputs: Inputs, size: Size) -> float:
         """A sweep for each source text, and its own run."""
         samples, texts = inputs
@@ -132,6 +139,10 @@ class AllLayers(Method):
         own = _residual(running, instruction)
         effects = _effects(running, samples, own[None], tuple(range(len(own))))
         return {"effects": effects[:, :, 0]}, {}
+
+    def read(self, result: Result) -> np.ndarray:
+        """The effects."""
+        return result.arrays["effects"]
 
     def flop(self, inputs: Inputs, size: Size) -> float:
         """Each prompt once, and the instruction."""
@@ -193,6 +204,11 @@ class Controls(Method):
             name: _effects(running, samples, vectors, self.layers)
             for name, vectors in written.items()
         }, {}
+
+    def read(self, result: Result) -> Mapping[str, np.ndarray]:
+        """The effects by kind of vector; of an instruction of one token, those of no position."""
+        random = result.arrays["random"]
+        return {"positions": np.zeros((*random.shape[:2], 0), np.float32), **result.arrays}
 
     def flop(self, inputs: Inputs, size: Size) -> float:
         """Each prompt once a vector."""

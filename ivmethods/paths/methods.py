@@ -23,11 +23,12 @@ from ivmethods.method import (
     tokens_of,
 )
 from ivmethods.model.handles import network
-from ivmethods.model.layouts import weights_of
+from ivmethods.model.layouts import layout_problem, weights_of
 from ivmethods.model.ranks import HIGH_RANK
 from ivmethods.model.recording import answers
 from ivmethods.paths.graph import Granularity, Semantics, path_graph
 from ivmethods.paths.linear_maps import LinearForm, attribution, completeness, linear_forms
+from ivmethods.paths.results import Attributed, Tracing
 from ivmethods.paths.tracing import DRAWS, Traced, trace_paths
 from ivmethods.prompts.protocols import Sample
 
@@ -77,6 +78,15 @@ class Attribution(Method):
             "would not be its own: try --dtype float32"
         )
 
+    def runs_on(self, config: Any, remote: bool) -> str | None:
+        """Its block layout is known, and its weights are here."""
+        return layout_problem(config, remote=remote)
+
+    def read(self, result: Result) -> Attributed:
+        """The sum."""
+        arrays, completeness = result.arrays, float(result.info["completeness"])
+        return Attributed(arrays["tokens"], arrays["biases"], completeness)
+
     def flop(self, inputs: Inputs, size: Size) -> float:
         """A linear form of each prompt."""
         return size.run(_FORM_RUNS * tokens_of(inputs[0], "instructed"))
@@ -124,9 +134,24 @@ class Paths(Method):
         """The answers."""
         return {"answer": len(ANSWERS)}
 
+    def runs_on(self, config: Any, remote: bool) -> str | None:
+        """As `Attribution`; the scripts' W_O W_V need as many key-value heads as heads."""
+        heads = getattr(config, "num_attention_heads", None)
+        values = getattr(config, "num_key_value_heads", heads)
+        if self._is_released and values != heads:
+            return f"num_key_value_heads={values}, but should be {heads} [released paths]"
+        return layout_problem(config, remote=remote)
+
     def before(self) -> tuple[Method, ...]:
         """The linear form is complete."""
         return (Attribution(),)
+
+    def read(self, result: Result) -> Tracing:
+        """The paths."""
+        strongest = tuple((tuple(path), logit) for path, logit in result.info["strongest"])
+        single = result.info["single heads"]
+        arrays = result.arrays
+        return Tracing(self.k, self.first, **arrays, strongest=strongest, single_heads=single)
 
     def inputs(self, data: Data) -> Inputs:
         """The samples, and those of the protocol whose answers are ranked."""

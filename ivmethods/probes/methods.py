@@ -10,7 +10,18 @@ import numpy as np
 from jaxtyping import Float, Integer
 from threadpoolctl import threadpool_limits
 
-from ivmethods.method import Array, Computed, Data, Fact, Inputs, Method, Running, Size, tokens_of
+from ivmethods.method import (
+    Array,
+    Computed,
+    Data,
+    Fact,
+    Inputs,
+    Method,
+    Result,
+    Running,
+    Size,
+    tokens_of,
+)
 from ivmethods.model.recording import record_sources
 from ivmethods.probes.held_out import (
     Leak,
@@ -195,6 +206,10 @@ class LayerProbe(Method):
         running.progress("probing its copy with random weights")
         with threadpool_limits(limits=1):
             return vars(_probed(streams, self.instructions, self.seed)), {}
+
+    def read(self, result: Result) -> Probe:
+        """The probe."""
+        return Probe(**result.arrays)
 
 
 def texts_of(instructions: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """Published tables as a kind of data: nothing is measured, so that no checkpoint is needed."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from claims.instruction_vectors.published import MODELS, PaperModel, pair_tests
 from claims.instruction_vectors.published.audit import SAMPLES
@@ -14,7 +16,11 @@ from ivevidence.records.cells import WHOLE
 from ivfixtures.measuring.environment import environment
 from ivfixtures.suite.provenance import command
 from ivfixtures.suite.subjects import Subject
-from ivfixtures.suite.verdicts import Hearing
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ivfixtures.suite.run import Run
 
 GROUP = "published"
 LIBRARIES = ("ivclaims", "numpy", "scipy")
@@ -29,9 +35,11 @@ class PublishedColumn(Subject):
 
 
 class PublishedTables:
-    """Tables 5-8, as the `per` of a claim's marker: a cell for all, and one for each column."""
+    """Tables 5-8 as what a claim is judged on: a cell for all, and one for each column."""
 
-    def subjects(self) -> list[PublishedColumn]:
+    def subjects(
+        self, claim: str, metrics: Sequence[str | None], options: object
+    ) -> list[PublishedColumn]:
         """What the cells are about."""
         columns = {(test.model, test.task) for test in pair_tests()}
         tasks = dict.fromkeys(test.task for test in pair_tests())
@@ -52,10 +60,10 @@ class PublishedTables:
         ]
 
     def cell(
-        self, claim: Claim, subject: Subject, selection: Sequence[str], hearing: Hearing
-    ) -> "PublishedCell":
+        self, marker: pytest.Mark, subject: Subject, selection: Sequence[str], run: Run
+    ) -> PublishedCell:
         """What the claim's test is given."""
-        return PublishedCell(claim, cast(PublishedColumn, subject), selection, hearing)
+        return PublishedCell(marker.args[0], cast(PublishedColumn, subject), selection, run)
 
 
 class PublishedCell:
@@ -65,13 +73,17 @@ class PublishedCell:
     """
 
     def __init__(
-        self, claim: Claim, subject: PublishedColumn, selection: Sequence[str], hearing: Hearing
+        self, claim: Claim, subject: PublishedColumn, selection: Sequence[str], run: Run
     ) -> None:
-        self.claim, self.subject, self.hearing = claim, subject, hearing
+        self.claim, self.subject, self.run = claim, subject, run
         self.selection = selection
         self.model, self.task = subject.model, subject.task
         self.record: CellRecord | None = None
         self._start = time.perf_counter()
+
+    def arguments(self) -> dict[str, Any]:
+        """None: nothing is measured."""
+        return {}
 
     def conclude(
         self,
@@ -102,8 +114,8 @@ class PublishedCell:
             },
             command=command(self.selection),
         )
-        self.record = self.hearing.compare(record)
-        self.hearing.tell(self.record)
+        self.record = self.run.conclusions.compare(record)
+        self.run.conclusions.tell(self.record)
 
     def _model(self) -> dict[str, str]:
         return {"model of the paper": self.model.hub_id} if self.model else {}

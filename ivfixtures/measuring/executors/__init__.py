@@ -22,11 +22,9 @@ class ExecutorError(ValueError):
 class Executor(Protocol):
     """Runs jobs somewhere; what they find is in the store and in the jobs' folders.
 
-    at_once: all jobs can be submitted at once, also those that look at what others measure.
     outlives: jobs go on when this process ends.
     """
 
-    at_once: bool
     outlives: bool
 
     def start(self, jobs: int) -> None:

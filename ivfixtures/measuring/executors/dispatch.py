@@ -22,18 +22,20 @@ MOST_TOLD = 40  # with more jobs, only what went wrong has a line of its own
 class Jobs:
     """All jobs of a run.
 
-    results: by the digest of the job. died: why others have none. fresh: those that ran now.
+    results: by the digest of the job. died: why others have none.
     """
 
-    waves: Sequence[Sequence[JobFolder]]
+    every: list[JobFolder] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
     died: dict[str, str] = field(default_factory=dict)
-    fresh: set[str] = field(default_factory=set)
 
     @property
-    def every(self) -> list[JobFolder]:
-        """The jobs of all waves."""
-        return [job for wave in self.waves for job in wave]
+    def errors(self) -> dict[str, str]:
+        """The messages of all requests that had one, by the digest of the key."""
+        found: dict[str, str] = {}
+        for result in self.results.values():
+            found |= result.errors
+        return found
 
     def reason(self, job: JobFolder) -> str | None:
         """Why something the job should have measured may not be in the store."""
@@ -53,45 +55,35 @@ class Jobs:
 class Dispatch:
     """Brings jobs to their end, or (detach) on their way only."""
 
-    def __init__(
-        self, jobs: Jobs, executor: Executor, screen: Screen, stored: frozenset[str]
-    ) -> None:
-        self.jobs, self.executor, self.screen, self._stored = jobs, executor, screen, stored
+    def __init__(self, jobs: Jobs, executor: Executor, screen: Screen) -> None:
+        self.jobs, self.executor, self.screen = jobs, executor, screen
         self._running: dict[str, JobFolder] = {}
         self._started: set[str] = set()
         self._told = 0.0
-        self._many = len(jobs.every) > MOST_TOLD
 
-    def run(self) -> None:
-        """Submit what has to run, wave by wave, and wait for it. If stopped, nothing is left.
+    @property
+    def _many(self) -> bool:
+        return len(self.jobs.every) > MOST_TOLD
 
-        Raises: ExecutorError.
-        """
-        try:
-            for wave in self.jobs.waves:
-                self._submit(wave)
-                if not self.executor.at_once:
-                    self._wait()
-            self._wait()
-        except BaseException:
-            self.executor.cancel()
-            raise
+    def run(self, wave: Sequence[JobFolder], *, wait: bool = True) -> None:
+        """Submit the jobs of a wave, and (wait) see them end. If stopped, nothing is left.
 
-    def submit_all(self) -> None:
-        """Submit what has to run, and wait for nothing.
+        Where a job on the same checkpoint is under way, it is waited for instead.
 
         Raises: ExecutorError.
         """
         try:
-            for wave in self.jobs.waves:
-                self._submit(wave)
+            self._submit(wave)
+            if wait:
+                self._wait()
         except BaseException:
             self.executor.cancel()
             raise
 
     def _submit(self, wave: Sequence[JobFolder]) -> None:
-        """Submit the jobs of a wave that are not done, waiting or running."""
+        """Submit the jobs of a wave, but where one on the same checkpoint waits or runs."""
         new = [job for job in wave if not self._is_under_way(job)]
+        self.jobs.every += new
         for job in new:
             try:
                 job.prepare()
@@ -104,7 +96,6 @@ class Dispatch:
         if new:
             self.executor.submit(new)
         self._running |= {job.job.digest: job for job in new}
-        self.jobs.fresh |= {job.job.digest for job in new}
 
     @property
     def under_way(self) -> int:
@@ -112,17 +103,12 @@ class Dispatch:
         return len(self._running)
 
     def _is_under_way(self, job: JobFolder) -> bool:
-        result, digest = job.result(), job.job.digest
-        if result and result.is_whole and {*result.measurements} <= self._stored:
-            self.jobs.results[digest] = result
-            self._tell(f"job {job.job.label}: done by an earlier run")
-            return True
-        if not self.executor.adopt(job):
-            return False
-        self._running[digest] = job
-        self.jobs.fresh.add(digest)
-        self._tell(f"job {job.job.label}: submitted by an earlier run, waited for")
-        return True
+        adopted = [other for other in job.alike() if self.executor.adopt(other)]
+        for other in adopted:
+            self._running[other.job.digest] = other
+            self.jobs.every.append(other)
+            self._tell(f"job {job.job.label}: submitted by an earlier run, waited for")
+        return bool(adopted)
 
     def _wait(self) -> None:
         while self._running:
@@ -156,8 +142,9 @@ class Dispatch:
             if found := job.progress():
                 if digest not in self._started:
                     self._started.add(digest)
-                    self._tell(f"job {job.job.label}: started, {len(job.job.cells)} cells")
-                where = f"cell {found.get('cell')}/{found.get('of')}"
+                    count = len(job.job.requests)
+                    self._tell(f"job {job.job.label}: started, {count} measurements")
+                where = f"measurement {found.get('request')}/{found.get('of')}"
                 news.append(f"job {job.job.label}: {where}: {found.get('doing')}")
         counts = self._counts()
         if not self.screen.passing(" | ".join([counts, *news[:2]])) and self._is_time():

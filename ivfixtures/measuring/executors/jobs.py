@@ -1,4 +1,4 @@
-"""Jobs: the cells of one checkpoint, told in strings, and the folder that tells how they went."""
+"""Jobs: what is to be measured on one checkpoint, and the folder that tells how it went."""
 
 from __future__ import annotations
 
@@ -27,33 +27,45 @@ _PAUSE = 0.5  # seconds between two writes of progress: a network folder has to 
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one process measures, one after the other.
+    """Measurements that one process makes, one after the other.
 
-    label: their checkpoint's. arguments: of a pytest that collects them, and perhaps others. cells:
-    their node ids. folder: the working directory. inputs: what else their measurements depend on
-    (digests, versions): it tells whether a result is still one of this job.
+    label: their checkpoint's. requests, inputs: as `given.to_job` has them. measuring: device,
+    dtype, memory budget and store. folder: the working directory. path: where modules are imported
+    from. versions: of what measures.
     """
 
     label: str
-    arguments: tuple[str, ...]
-    cells: tuple[str, ...]
+    requests: tuple[Mapping[str, Any], ...]
+    inputs: Mapping[str, Any]
+    measuring: Mapping[str, Any]
     folder: str
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """The digest of all fields."""
         return digest_json(asdict(self))
 
+    @cached_property
+    def subject(self) -> str:
+        """The digest of what jobs on the same checkpoint have in common."""
+        return digest_json([self.label, self.measuring, self.folder])
+
+    @property
+    def name(self) -> str:
+        """That of its folder: jobs on the same checkpoint begin alike."""
+        return f"{self.subject[:16]}-{self.digest}"
+
 
 @dataclass(frozen=True)
 class Result:
     """How a job went.
 
-    errors: the message of each cell that had one, by node id. failure: why the whole job failed, if
-    it did. unkept: how many measurements are not in the store. warnings: the store's. measured,
-    reused: counts of measurements; measurements: their digests. seconds: of wall time. facts: the
-    worker's device, versions and so on.
+    errors: the message of each request that had one, by its key's digest. failure: why the whole
+    job failed, if it did. unkept: how many measurements are not in the store. warnings: the store's.
+    measured, reused: counts of measurements; measurements: their digests. seconds: of wall time.
+    facts: the worker's device, versions and so on.
     """
 
     job: str
@@ -110,8 +122,18 @@ class JobFolder:
         """
         _check(path)
         found = json.loads(read_limited(path / JOB, LIMIT))
-        listed = {name: tuple(found[name]) for name in ("arguments", "cells")}
+        listed = {name: tuple(found[name]) for name in ("requests", "path")}
         return cls(path, Job(**{**found, **listed}))
+
+    def alike(self) -> list[JobFolder]:
+        """The folders of jobs on the same checkpoint, this one's too, that were submitted."""
+        found = []
+        for path in sorted(self.path.parent.glob(f"{self.job.subject[:16]}-*")):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                other = JobFolder.open(path)
+                if other.handle() and other.result() is None:
+                    found.append(other)
+        return found
 
     def prepare(self) -> None:
         """Write the job, and forget how an earlier one of it went.
@@ -143,12 +165,13 @@ class JobFolder:
         _check(self.path)
         return os.fdopen(open_log(self.path / LOG), "wb")
 
-    def tell(self, cell: int, doing: str) -> None:
-        """Say which cell (from 1 on) the worker is at, and what it does; now and then only."""
+    def tell(self, number: int, doing: str) -> None:
+        """Say which request (from 1 on) the worker is at, and what it does; now and then only."""
         if time.monotonic() - self._written > _PAUSE:
             self._written = time.monotonic()
             with contextlib.suppress(OSError):  # a full disk is told of where it matters
-                self._write(PROGRESS, {"cell": cell, "of": len(self.job.cells), "doing": doing})
+                total = len(self.job.requests)
+                self._write(PROGRESS, {"request": number, "of": total, "doing": doing})
 
     def progress(self) -> dict[str, Any]:
         """What `tell` last said; empty before the worker has begun."""

@@ -32,7 +32,6 @@ class _Slot:
 class Processes:
     """An executor that starts a process for each job, as many at a time as there are slots."""
 
-    at_once = False
     outlives = False
 
     def __init__(self, device: str, workers: int | None) -> None:

@@ -91,7 +91,7 @@ class Ray:
         self, device: str, workers: int | None, address: str | None, *, detach: bool
     ) -> None:
         self._device, self._workers, self._address = device, workers, address
-        self._detach = self.at_once = detach
+        self._detach = detach
         self._slots: list[_Slot] = []
         self._queue: list[JobFolder] = []
         self._left: dict[str, tuple[JobFolder, str]] = {}  # jobs, and the names of their actors

@@ -60,12 +60,11 @@ class Task(submitit.helpers.Checkpointable):
 
 
 class Slurm:
-    """An executor that submits all jobs at once; those of later waves depend on earlier ones.
+    """An executor that submits jobs as arrays.
 
     Raises: ExecutorError, an option is wrong or there is no Slurm.
     """
 
-    at_once = True
     outlives = True
 
     def __init__(self, given: Sequence[str]) -> None:
@@ -91,10 +90,8 @@ class Slurm:
         """Nothing has to be reached before something is submitted."""
 
     def submit(self, jobs: Sequence[JobFolder]) -> None:
-        """Submit jobs as arrays that start when those of earlier calls have ended."""
+        """Submit jobs as arrays."""
         folder = self._folder = self._folder or _submissions()
-        ids = {str(job.job_id).partition("_")[0] for _, job in self._jobs.values()}
-        after = {"slurm_dependency": f"afterany:{':'.join(sorted(ids))}"} if ids else {}
         retries = {
             name: self._parameters[name]
             for name in ("slurm_max_num_timeout",)
@@ -103,7 +100,7 @@ class Slurm:
         rest = {name: v for name, v in self._parameters.items() if name not in retries}
         with _told():
             executor = submitit.AutoExecutor(folder, cluster=self._cluster, **retries)
-            executor.update_parameters(**rest, **after)
+            executor.update_parameters(**rest)
         for start in range(0, len(jobs), MOST_IN_ARRAY):
             some = jobs[start : start + MOST_IN_ARRAY]
             with _told(), executor.batch():

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ivfixtures.data.scrubbing import scrubbed
 from ivfixtures.errors import LineError, error_line
-from ivfixtures.measuring.scrubbing import scrubbed
 
 KEY = "IVCLAIMS_JUDGE_KEY"
 ATTEMPTS = 3

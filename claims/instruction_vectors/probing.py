@@ -1,4 +1,4 @@
-"""The probes of a checkpoint: T_inst residuals of every task's rephrasings, measured once."""
+"""The probes of a checkpoint: what tells the rephrasings of every task apart."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.settings import Settings
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.data.settings import Settings
+from ivfixtures.measuring.requests import Request
+from ivmethods.method import Result
 from ivmethods.probes import methods
 from ivmethods.probes.held_out import (
     Leak,
@@ -56,7 +58,20 @@ class Probes:
     released: Leak
     tokens: tuple[str, ...]
 
-    def found(self, task: str) -> OneAgainstRest:
+    @classmethod
+    def of_result(cls, data: InstructedData, result: Result) -> "Probes":
+        """Those of a measurement of `methods.Probes`."""
+        arrays: dict[str, Any] = dict(result.arrays)
+        return cls(
+            rephrasings=rephrasings(data.settings),
+            probe=Probe(*(arrays.pop(part) for part in ("by_layer", "chosen", "folds"))),
+            **arrays,
+            random_separable=result.info["random_separable"],
+            released=Leak(**result.info["released"]),
+            tokens=tuple(result.info["tokens"]),
+        )
+
+    def against_rest(self, task: str) -> OneAgainstRest:
         """How the probe tells one task from the others."""
         labels = self.rephrasings.labels
         return one_against_rest(self.probe.predicted, labels, self._index(task))
@@ -92,7 +107,7 @@ class Probes:
         Where rephrasings of the task and of others have the same words, it is held to the bag of
         words on these alone: elsewhere the words may leave no room.
         """
-        labels, index, found = self.rephrasings.labels, self._index(task), self.found(task)
+        labels, index, found = self.rephrasings.labels, self._index(task), self.against_rest(task)
         leads = {name: (found, control) for name, control in self.controls(task).items()}
         paired = with_equal_bags(self.rephrasings.texts, labels, index)
         if paired.any():
@@ -106,22 +121,22 @@ class Probes:
         return self.rephrasings.tasks.index(task)
 
 
-def lacking(bench: Bench) -> str | None:
-    """Why the bench's task cannot be probed, if it cannot."""
-    name = bench.task.name
-    if not bench.task.rephrasings:
+def lacking(data: InstructedData) -> str | None:
+    """Why the task cannot be probed, if it cannot."""
+    name = data.task.name
+    if not data.task.rephrasings:
         file = f"varied_instructions/{name}_rephrased.csv"
         return f"{name} has no rephrasings: add {file} to the folder of the tasks"
-    if not any(task.rephrasings for task in bench.options.tasks.values() if task.name != name):
+    if not any(task.rephrasings for task in data.settings.tasks.values() if task.name != name):
         return f"no other task has rephrasings that those of {name} could be told from"
     return None
 
 
-def rephrasings(options: Settings) -> Rephrasings:
+def rephrasings(settings: Settings) -> Rephrasings:
     """The rephrasings of a run's tasks, at most 200 a task, drawn by the run's seed."""
     drawn = {}
-    for task in options.tasks.values():
-        order = np.random.default_rng(options.seed).permutation(len(task.rephrasings))
+    for task in settings.tasks.values():
+        order = np.random.default_rng(settings.seed).permutation(len(task.rephrasings))
         drawn[task.name] = [task.rephrasings[i] for i in sorted(order[:MOST_REPHRASINGS])]
     drawn = {name: texts for name, texts in drawn.items() if texts}
     texts = tuple(text for some in drawn.values() for text in some)
@@ -130,38 +145,20 @@ def rephrasings(options: Settings) -> Rephrasings:
     return Rephrasings(tuple(drawn), texts, labels, groups)
 
 
-def probes(bench: Bench) -> Probes:
-    """The probes of a bench's checkpoint: the same measurement for every task's cell."""
-    some = rephrasings(bench.options)
-    made = bench.get(probes_of(bench))
-    arrays: dict[str, Any] = dict(made.arrays)
-    return Probes(
-        rephrasings=some,
-        probe=Probe(*(arrays.pop(part) for part in ("by_layer", "chosen", "folds"))),
-        **arrays,
-        random_separable=made.info["random_separable"],
-        released=Leak(**made.info["released"]),
-        tokens=tuple(made.info["tokens"]),
-    )
+def probes(data: InstructedData, settings: Any) -> methods.Probes:
+    """The probes of the run's rephrasings: the same measurement for every task's cell."""
+    return methods.Probes(*_fields(data))
 
 
-def random_probe(bench: Bench) -> Probe:
+def random_probe(data: InstructedData, settings: Any) -> Request:
     """The probe of a copy with random weights."""
-    copy = bench.untrained()
-    made = copy.ask(methods.LayerProbe(*_fields(bench.options)))
-    bench.note(methods.LayerProbe.name, made)
-    return Probe(**made.arrays)
+    return Request(data.untrained(), methods.LayerProbe(*_fields(data)))
 
 
-def probes_of(bench: Bench) -> methods.Probes:
-    """The probes of the run's rephrasings."""
-    return methods.Probes(*_fields(bench.options))
-
-
-def _fields(options: Settings) -> tuple[tuple[tuple[str, ...], ...], int]:
-    some = rephrasings(options)
+def _fields(data: InstructedData) -> tuple[tuple[tuple[str, ...], ...], int]:
+    some = rephrasings(data.settings)
     instructions = tuple(
         tuple(text for text, label in zip(some.texts, some.labels, strict=True) if label == k)
         for k in range(len(some.tasks))
     )
-    return instructions, options.seed
+    return instructions, data.settings.seed

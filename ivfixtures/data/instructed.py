@@ -1,33 +1,35 @@
-"""What is run on a checkpoint for a task: the model, the samples and the source texts."""
+"""Instructed prompts as data: a task's samples and source texts, tokenized for a checkpoint."""
 
-from collections.abc import Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import cache, cached_property, lru_cache
-from typing import Any
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
 
-from nnsight import TransformersModel
+import numpy as np
+from jaxtyping import Bool
 from transformers import PreTrainedTokenizerBase
 
-from ivevidence import digest_json
+from ivevidence import Measurement, Prompt, Table
 from ivfixtures.checkpoints.resolving import (
     Checkpoint,
     config,
     digests,
-    load,
-    release,
-    skeleton,
     tokenizer,
     tokenizer_note,
 )
 from ivfixtures.checkpoints.special_tokens import require_embedded
-from ivfixtures.data.tasks import Item, Task, neutral_sentences
-from ivfixtures.measuring import generation
-from ivfixtures.measuring.settings import Settings
+from ivfixtures.data import generation
+from ivfixtures.data.of_checkpoint import CheckpointData
+from ivfixtures.data.settings import Settings
+from ivfixtures.data.tasks import Item, Task, made_tasks, neutral_sentences
 from ivmethods.errors import PromptError
-from ivmethods.method import Data, SourceName
-from ivmethods.model.handles import network, skeleton_handle, wrap
-from ivmethods.model.memory import free_bytes
+from ivmethods.method import SourceName
+from ivmethods.model.methods import Behaviour
+from ivmethods.patching.discovery import picking_part
+from ivmethods.prompts.answers import normalize_answer
 from ivmethods.prompts.chat import Chat, chat_of, template_of
 from ivmethods.prompts.protocols import (
     Protocol,
@@ -38,39 +40,150 @@ from ivmethods.prompts.protocols import (
     tokenize_sample,
     tokenize_source,
 )
+from ivmethods.statistics.univariate import clopper_pearson
 
 NEUTRAL_SENTENCES = 4
+SHOWN_PROMPTS = 3
 TOKENIZED = 128  # lists of samples or source texts that are kept
-_FOR_PEOPLE = ("query", "text")  # fields by which people know a sample or a source text
 _REMOTE = (
     "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
     "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
 )
 
 
-class Material(Data):
-    """One checkpoint and task: its items in seeded order, tokenized for the checkpoint."""
+Judge = Callable[["InstructedData", Sequence[str]], Any]
 
-    def __init__(self, checkpoint: Checkpoint, task: Task, options: Settings) -> None:
-        self.checkpoint, self.task, self.options = checkpoint, task, options
-        self.items: tuple[Item, ...] = task.sample(options.samples, seed=options.seed)
+
+def behaviour(data: InstructedData, settings: Any = None) -> Behaviour:
+    """Greedy answers, as long as the task's may be."""
+    return Behaviour(**data.decoding)
+
+
+class InstructedData(CheckpointData):
+    """A task's items in seeded order, tokenized for one checkpoint.
+
+    settings: of the run. judge: of valid answers, where there is one.
+    """
+
+    shown: ClassVar = {"answers": behaviour}
+
+    def __init__(
+        self, checkpoint: Checkpoint, task: Task, settings: Settings, judge: Judge | None = None
+    ) -> None:
+        self.checkpoint, self.task, self.settings, self.judge = checkpoint, task, settings, judge
+        self.items: tuple[Item, ...] = task.sample(settings.samples, seed=settings.seed)
+        self.name, self.count = task.name, len(self.items)
+        self.judgements: Mapping[str, Measurement] = {}  # by role, what the judge said last
         self._samples: dict[Protocol, list[Sample]] = {}
 
-    @property
-    def model(self) -> TransformersModel:
-        """The checkpoint's model, which nnsight runs; loaded once per process.
-
-        Without weights where it is measured elsewhere: then, only its form is asked for.
-        """
-        if self.options.elsewhere and not self.options.remote:
-            return _unloaded(self.checkpoint)
-        return _wrapped(self.checkpoint, self.options.device, self.options.dtype)
+    def of_task(self, task: Task) -> InstructedData:
+        """The data of another task."""
+        return InstructedData(self.checkpoint, task, self.settings, self.judge)
 
     @cached_property
-    def memory_budget(self) -> int:
-        """Bytes that one forward pass may take."""
-        given = self.options.memory_budget
-        return given or free_bytes({weight.device for weight in network(self.model).parameters()})
+    def contrast(self) -> InstructedData:
+        """That of the task's contrast, also where the checkpoint was made without it."""
+        name = str(self.task.contrast)
+        return self.of_task(
+            made_tasks((name,))[name] if self.checkpoint.tasks else self.settings.tasks[name]
+        )
+
+    def untrained(self) -> InstructedData:
+        """That of a copy of the checkpoint whose weights are random, by the run's seed."""
+        checkpoint = replace(self.checkpoint, untrained=self.settings.seed)
+        return InstructedData(checkpoint, self.task, self.settings)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The right answer of each sample; of several accepted ones the first."""
+        return [item.answers[0] for item in self.items]
+
+    @cached_property
+    def is_discovery(self) -> Bool[np.ndarray, " sample"]:
+        """The samples that pick, a quarter of each answer's; the rest decide."""
+        return picking_part(self.labels)
+
+    def given(self, answers: Sequence[str]) -> list[str]:
+        """The answers within greedy continuations, as they are judged."""
+        return [self.task.answer_in(text) for text in answers]
+
+    def exact(self, answers: Sequence[str]) -> Bool[np.ndarray, " sample"]:
+        """Whether each greedy answer is an accepted one (EMA)."""
+        accepted = [{normalize_answer(a) for a in item.answers} for item in self.items]
+        said = map(normalize_answer, self.given(answers))
+        return np.array([a in right for a, right in zip(said, accepted, strict=True)])
+
+    def valid(self, answers: Sequence[str]) -> Bool[np.ndarray, " sample"]:
+        """Whether each greedy answer is a valid response, right or wrong (IA)."""
+        return np.array(
+            [self.task.is_valid(normalize_answer(answer)) for answer in self.given(answers)]
+        )
+
+    def judged(self, answers: Sequence[str]) -> Any:
+        """A judge's decisions on the answers, where there is one; noted in `judgements`."""
+        judged = self.judge(self, answers) if self.judge else None
+        if judged:
+            self.judgements = judged.measurements
+        return judged
+
+    @property
+    def sample_names(self) -> list[str]:
+        """The queries."""
+        return [item.query for item in self.items]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a cell was judged with, that is not in its claim."""
+        return {
+            "samples": self.count,
+            "seed": self.settings.seed,
+            "protocol": "paper",
+            "instruction": self.task.instruction,
+            "control instruction": self.task.contrast_instruction,
+            "picking samples": np.flatnonzero(self.is_discovery).tolist(),
+        }
+
+    @property
+    def prompting(self) -> dict[str, str | None]:
+        """Digest of the chat template's text and the system prompt; None where none was used."""
+        chat = self.chat
+        return {
+            "chat template": chat.template_digest if chat else None,
+            "system prompt": chat.system if chat else None,
+        }
+
+    @property
+    def sources_of_data(self) -> dict[str, str]:
+        """Where the items are from."""
+        return {"task": self.task.digest, "task file": self.task.source}
+
+    def tables(self, shown: Mapping[str, Any]) -> list[Table]:
+        """EMA and IA of greedy answers, with exact one-sided 95 % bounds."""
+        rows, answers = [], shown["answers"]
+        shares = {
+            "EMA (exact match)": self.exact(answers),
+            "IA (valid response)": self.valid(answers),
+        }
+        for name, hits in shares.items():
+            interval = clopper_pearson(hits)
+            rows.append((name, interval.estimate, interval.low, interval.high, interval.n))
+        columns = ("metric", "share", "low", "high", "samples")
+        return [Table("Behaviour", columns, tuple(rows))]
+
+    def prompts(self, shown: Mapping[str, Any]) -> tuple[Prompt, ...]:
+        """The first samples' instructed prompts, a target prompt, and what is judged of each."""
+        few = list(zip(self.items, self.samples(), shown["answers"], strict=True))
+        found = []
+        for item, sample, output in few[:SHOWN_PROMPTS]:
+            marks = {sample.t_inst: "T_inst", len(sample.instructed) - 1: "T_last"}
+            *tokens, judged = token_texts(self.tokenizer, (*sample.instructed, sample.answer))
+            label = f"{item.query}: instructed"
+            found.append(Prompt(label, tuple(tokens), marks, item.answers[0], output, judged))
+        item, sample, _ = few[0]
+        marks = {sample.site: "patch site", len(sample.target) - 1: "T_last"}
+        target = token_texts(self.tokenizer, sample.target)
+        label = f"{item.query}: target run"
+        return (*found, Prompt(label, target, marks, item.answers[0], "", found[0].token))
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -86,7 +199,7 @@ class Material(Data):
 
         Raises: PromptError, the template is of no use here.
         """
-        mode, system = self.options.chat_template, self.options.system_prompt
+        mode, system = self.settings.chat_template, self.settings.system_prompt
         untrained = self.checkpoint.stage == "base" or self.checkpoint.plain_prompts
         if mode == "never" or (mode == "auto" and untrained):
             return None
@@ -104,15 +217,30 @@ class Material(Data):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader has to know of how the checkpoint was prompted, answers and is judged."""
-        found = [_REMOTE] if self.options.remote else []
+        found = [*self.task.notes, *([_REMOTE] if self.settings.remote else [])]
         if mended := tokenizer_note(self.checkpoint):
             found.append(mended)
         found += generation.unheeded(self.checkpoint)
         if self.chat:
             found.append("prompted through the chat template of its tokenizer (docs/prompts.md)")
-        elif self.options.system_prompt is not None:
+        elif self.settings.system_prompt is not None:
             found.append("prompted without a chat template: --system-prompt was not used")
-        return (*found, *self._token_notes())
+        return (*found, *self._token_notes(), *self._sample_notes())
+
+    def _sample_notes(self) -> list[str]:
+        notes, asked = [], self.settings.samples
+        if self.count < asked:
+            notes.append(f"{asked} samples were asked for; there are {self.count}")
+        dropped = sum(
+            sample.contrast is None and bool(item.contrast_answers)
+            for item, sample in zip(self.items, self.samples(), strict=True)
+        )
+        if dropped:
+            notes.append(
+                f"{dropped} samples are not in logit_diff: both answers begin with the same token, "
+                "or not with the same white space"
+            )
+        return notes
 
     def _token_notes(self) -> list[str]:
         samples, labels = self.samples(), {item.answers[0] for item in self.items}
@@ -233,33 +361,3 @@ class Material(Data):
 
 
 _tokens: dict[tuple[object, ...], list[Any]] = {}
-
-
-def inputs_digest(*inputs: Sequence[Sample | Source]) -> str:
-    """SHA-256 over what a model is run on: token ids and positions, and no text that has them."""
-    return digest_json([[_seen(one) for one in some] for some in inputs])
-
-
-@lru_cache(maxsize=2**14)
-def _seen(one: Sample | Source) -> str:
-    return digest_json({k: v for k, v in asdict(one).items() if k not in _FOR_PEOPLE})
-
-
-@cache
-def _unloaded(checkpoint: Checkpoint) -> TransformersModel:
-    return skeleton_handle(skeleton(checkpoint), tokenizer(checkpoint))
-
-
-_in_use: dict[tuple[Checkpoint, str, str], TransformersModel] = {}
-
-
-def _wrapped(checkpoint: Checkpoint, device: str, dtype: str) -> TransformersModel:
-    """The checkpoint's model; what was judged before is let go first, as two may not fit."""
-    key = (checkpoint, device, dtype)
-    if key not in _in_use:
-        _in_use.clear()
-        release()
-        loaded = load(checkpoint, device=device, dtype=dtype)
-        remote, revision = checkpoint.remote, checkpoint.revision
-        _in_use[key] = wrap(loaded.model, loaded.tokenizer, remote=remote, revision=revision)
-    return _in_use[key]

@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ivevidence import Measurement, Store, digest_json
+from ivevidence import Store
 from ivevidence.figures.svg import visible_text
-from ivevidence.store.measurements import Check, Computed
 from ivevidence.store.places import one_line
 from ivfixtures.errors import NotMeasuredError
 from ivfixtures.measuring.executors import Executor, ExecutorError, executor_of
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
-from ivfixtures.measuring.executors.jobs import JobFolder
+from ivfixtures.suite.selection import subject_of
 
 if TYPE_CHECKING:
+    from ivfixtures.measuring.executors.waves import Waves
     from ivfixtures.suite.run import Run
-
-
-class ReadOnlyStore(Store):
-    """A store of a process that judges and must not measure.
-
-    counts: whether what is found is counted as reused.
-    """
-
-    counts = True
-
-    def measure(
-        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
-    ) -> Measurement:
-        """Return the measurement of `key`.
-
-        Raises: NotMeasuredError, it is not there.
-        """
-        digest = digest_json(key)
-        found = self.find(digest, check)
-        if found is None:
-            raise NotMeasuredError(
-                f"measurement of {key.get('method')}=missing, but should be in the store "
-                f"[{self.place}, {digest[:12]}]"
-            )
-        self.reused += self.counts
-        return found
+    from ivfixtures.suite.subjects import Subject
 
 
 def stored(store: Store) -> frozenset[str]:
@@ -60,7 +36,7 @@ def stored(store: Store) -> frozenset[str]:
 
 
 class Executing:
-    """Plugin that runs the cells' jobs before the first cell is judged.
+    """Plugin that has what cells need measured before the first cell is judged.
 
     Raises: pytest.UsageError, the executor cannot be used.
     """
@@ -73,12 +49,13 @@ class Executing:
             raise pytest.UsageError(visible_text(str(error))) from None
         self.is_needed = executor is not None
         self._executor: Executor | None = executor
-        self._jobs = Jobs(())
-        self._job_of: dict[str, JobFolder] = {}
+        self._jobs = Jobs()
+        self._waves: Waves | None = None
         self._messages: dict[str, str] = {}  # of cells that had an error
-        self._store = ReadOnlyStore(run.store.place)
         if self.is_needed:
-            run.store = self._store
+            from ivfixtures.measuring.lookups import ReadOnlyStore
+
+            self._store = run.store = ReadOnlyStore(run.store.place)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -87,50 +64,53 @@ class Executing:
         broken = session.testsfailed and not option.continue_on_collection_errors
         if broken or option.collectonly or executor is None:
             return None
-        from ivfixtures.measuring.executors.waves import waves
+        from ivfixtures.measuring.executors.waves import Waves, jobs_folder
 
+        run, subjects = self._run, [(item, subject_of(item)) for item in session.items]
+        about = [(item, subject) for item, subject in subjects if subject]
+        inquiries = {item.nodeid: partial(self._cell, item, subject) for item, subject in about}
+        folder = jobs_folder(run.store.place, run.folder)
+        self._waves = Waves(inquiries, run.measurements, folder)
+        checkpoints = {c.label for _, subject in about for c in subject.checkpoints}
         try:
-            self._jobs = Jobs(waves(session.items, self._run))
-            self._job_of = {cell: job for job in self._jobs.every for cell in job.job.cells}
-            if not self._jobs.every:
+            first = self._waves.next(stored(run.store))
+            if not first:
                 return None
-            executor.start(max(map(len, self._jobs.waves)))
+            executor.start(len(checkpoints))
             try:
-                return self._dispatched(executor)
+                return self._dispatched(executor, first)
             finally:
                 executor.close()
         except ExecutorError as error:
             raise pytest.UsageError(visible_text(str(error))) from None
 
-    def _dispatched(self, executor: Executor) -> bool | None:
-        dispatch = Dispatch(self._jobs, executor, self._run.screen, stored(self._store))
-        if self.config.option.detach:
-            dispatch.submit_all()
-            if dispatch.under_way:
+    def _dispatched(self, executor: Executor, wave: list[Any]) -> bool | None:
+        run, waves = self._run, self._waves
+        dispatch = Dispatch(self._jobs, executor, run.screen)
+        while wave and waves:
+            dispatch.run(wave, wait=not self.config.option.detach)
+            if dispatch.under_way and self.config.option.detach:
                 return self._left(dispatch.under_way)
-        dispatch.run()
-        for digest in self._jobs.fresh & self._jobs.results.keys():
-            self._run.measured += self._jobs.results[digest].measured
-            self._run.reused += self._jobs.results[digest].reused
+            run.measurements.forget()
+            wave = waves.next(stored(run.store))
+        results = self._jobs.results.values()
+        self._store.fresh = frozenset(digest for r in results for digest in r.measurements)
+        self._store.reused = 0  # what was read meanwhile is read again by the cells
+        run.measured += sum(result.measured for result in results)
+        run.reused += sum(result.reused for result in results)
         return None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-        """Let a cell whose worker met an error have it, and one that lacks something say why."""
-        job = self._job_of.get(pyfuncitem.nodeid)
-        if job is None:
-            return (yield)
-        digest = job.job.digest
-        result = self._jobs.results.get(digest)
-        if result and pyfuncitem.nodeid in result.errors:
-            raise self._error(pyfuncitem, result.errors[pyfuncitem.nodeid])
-        self._store.counts = digest not in self._jobs.fresh
+        """Say of a cell that lacks something what the worker met, or why there is none."""
         try:
             return (yield)
         except NotMeasuredError as error:
-            why = self._jobs.reason(job) or "run again: the job will be, too"
-            job.forget()
-            raise self._error(pyfuncitem, f"{error}; {why}") from None
+            told = self._jobs.errors.get(error.digest)
+            job = self._waves.asked.get(error.digest) if self._waves else None
+            why = self._jobs.reason(job) if job else None
+            told = told or f"{error}; {why or 'run again: the job will be, too'}"
+            raise self._error(pyfuncitem, told) from None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep errors as the worker had them, as evidence of a run without executor does."""
@@ -138,6 +118,12 @@ class Executing:
         if report.nodeid in errors and report.nodeid in self._messages:
             message = self._messages[report.nodeid]
             errors[report.nodeid] = replace(errors[report.nodeid], message=message)
+
+    def _cell(self, item: pytest.Item, subject: Subject) -> Any:
+        from ivfixtures.suite.plugin import cell_of
+
+        self._run.turn_to(subject)
+        return cell_of(item, subject, self._run)
 
     def _error(self, item: pytest.Item, message: str) -> BaseException:
         self._messages[item.nodeid] = message
@@ -148,7 +134,7 @@ class Executing:
         """End without verdicts and report."""
         self._run.end_unjudged()
         self._run.screen.line(
-            f"{jobs} jobs are left to themselves; the same command without --detach waits for them "
-            "and judges"
+            f"{jobs} jobs are left to themselves; the same command goes on from what they measure, "
+            "and without --detach it waits for them and judges"
         )
         return True

@@ -1,0 +1,65 @@
+"""Looking measurements up without making them: what the plan and executors see of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ivevidence import Measurement, Store, digest_json
+from ivevidence.store.measurements import Check, Computed
+from ivfixtures.errors import NotMeasuredError
+from ivfixtures.measuring.measurements import Measurements, Reader
+from ivfixtures.measuring.requests import Request, whole
+
+
+class ReadOnlyStore(Store):
+    """A store of a process that judges and must not measure.
+
+    fresh: digests of what was made for this run, which is not counted as reused.
+    """
+
+    fresh: frozenset[str] = frozenset()
+
+    def measure(
+        self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
+    ) -> Measurement:
+        """Return the measurement of `key`.
+
+        Raises: NotMeasuredError, it is not there.
+        """
+        digest = digest_json(key)
+        found = self.find(digest, check)
+        if found is None:
+            raise NotMeasuredError(
+                f"measurement of {key.get('method')}=missing, but should be in the store "
+                f"[{self.place}, {digest[:12]}]",
+                digest,
+            )
+        self.reused += digest not in self.fresh
+        return found
+
+
+class Lookup(Reader):
+    """Reads what is in the store, and notes what is asked for.
+
+    stored: digests of what is there. asked: by digest, what was asked for, parts and all. missing:
+    what of it has to be made.
+    """
+
+    def __init__(self, measurements: Measurements, stored: frozenset[str]) -> None:
+        super().__init__(measurements)
+        self.stored = stored
+        self.asked: dict[str, Request] = {}
+        self.missing: dict[str, Request] = {}
+
+    def __call__(self, request: Request) -> Any:
+        """The result of a request.
+
+        Raises: NotMeasuredError, it is not there.
+        """
+        every = {self.measurements.digest(each): each for each in whole(request)}
+        self.asked |= {at: each for at, each in every.items() if at not in self.asked}
+        if (digest := self.measurements.digest(request)) not in self.stored:
+            self.missing |= {at: each for at, each in every.items() if at not in self.stored}
+            raise NotMeasuredError(f"{digest[:12]} is not stored", digest)
+        return super().__call__(request)

@@ -1,0 +1,42 @@
+"""Kinds of data that claims are judged on; torch is imported only where one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+from ivfixtures.suite.subjects import Subject, measured_subjects
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ivfixtures.suite.cells import Cell
+    from ivfixtures.suite.options import Options
+    from ivfixtures.suite.run import Run
+
+
+@dataclass(frozen=True)
+class Instructed:
+    """Tasks: an instruction and queries, as prompts with the instruction and without.
+
+    per: what one cell is made of, as `measured_subjects` says.
+    """
+
+    per: Literal["checkpoint", "pair", "family"] = "checkpoint"
+
+    def subjects(
+        self, claim: str, metrics: Sequence[str | None], options: Callable[[], Options]
+    ) -> list[Subject]:
+        """A cell of every checkpoint, task and metric, or as `per` says."""
+        return measured_subjects(claim, self.per, metrics, options())
+
+    def cell(
+        self, marker: pytest.Mark, subject: Subject, selection: Sequence[str], run: Run
+    ) -> Cell:
+        """The cell with the data of each of its checkpoints and tasks."""
+        from ivfixtures.suite.cells import Cell
+
+        parts = [run.instructed(*part) for part in product(subject.checkpoints, subject.tasks)]
+        return Cell(marker, subject, parts, selection, run)
