@@ -15,7 +15,7 @@ from ivevidence.records.digests import digest_json
 from ivevidence.store.measurements import Store
 from ivevidence.store.whole_files import read_limited, write_atomic
 
-SCHEMA = 2
+SCHEMA = 3
 SIZE_LIMIT = 64 * 2**20
 
 _ADVICE = "write the file again with --write-expect"

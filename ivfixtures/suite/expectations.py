@@ -1,7 +1,7 @@
 """A run that is held to the expectations of an earlier one."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,16 @@ class Expecting:
         self._claims = {claim_of(name) for name in expectations.names}
 
     def check(
-        self, *, options: Mapping[str, Any] | None = None, tasks: Mapping[str, str] | None = None
+        self,
+        packs: Collection[str] = (),
+        *,
+        options: Mapping[str, Any] | None = None,
+        tasks: Mapping[str, str] | None = None,
     ) -> None:
-        """Refuse to hold a run to what was found with other options or task data.
+        """Refuse to hold a run to what was found with other options, settings or task data.
 
-        Without options, nothing is measured that would depend on them. Values in the store must be
-        those of the entry's cell.
+        packs: those that are judged; settings of others do not matter. Without options, nothing is
+        measured that would depend on them. Values in the store must be those of the entry's cell.
 
         Raises: ValueError, with what differs.
         """
@@ -95,6 +99,9 @@ class Expecting:
             return
         advice = "judge as it was written, or write another file with --write-expect"
         for name, expected in self.expectations.options.items():
+            pack, is_setting, _ = name.partition(".")
+            if is_setting and pack not in packs:
+                continue
             if options.get(name) != expected:
                 raise ValueError(
                     f"{name}={options.get(name)}, but should be {expected} [{self.path}]; {advice}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -23,7 +23,7 @@ from ivfixtures.measuring.screen import Screen, Terminal
 from ivfixtures.suite import selection
 from ivfixtures.suite.expectations import Expecting, read_expecting
 from ivfixtures.suite.outputs import Outputs
-from ivfixtures.suite.papers import Paper, read_set, read_settings
+from ivfixtures.suite.papers import Paper, paper_of, read_set, read_settings, texts_of
 from ivfixtures.suite.subjects import Subject
 from ivfixtures.suite.summary import summarize
 from ivfixtures.suite.verdicts import Concluded, Conclusions
@@ -55,6 +55,7 @@ class Run:
         self._of_checkpoints: set[str] = set()
         self._options: Options | None = None
         self._data: dict[tuple[str, str], InstructedData] = {}
+        self._papers: dict[Paper, None] = {}  # those whose claims are judged
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
         self.missing: list[str] = []  # entries of --expect without a cell
@@ -69,7 +70,7 @@ class Run:
             self.judging = self.store  # an executor measures, but this process asks the judge
             known = len(options.checkpoints) if options else None
             self._shard = selection.read_shard(config.getoption("--shard"), known)
-            self.conclusions = Conclusions(self._expecting(), config.getoption("--xfail-refuted"))
+            self.conclusions = Conclusions(read_expecting(config, self.store), config.getoption("--xfail-refuted"))
         except ValueError as error:
             raise pytest.UsageError(visible_text(str(error))) from None
 
@@ -162,6 +163,10 @@ class Run:
         self.config.hook.pytest_deselected(items=selection.drop_idle(items))
         selection.identify(items)
         selection.require_names(items)
+        try:
+            self._take_settings(items)
+        except ValueError as error:
+            raise pytest.UsageError(visible_text(str(error))) from None
         selection.arrange(items, labels)
         if self.conclusions.expecting:
             names, printed = selection.names(items), selection.printed(items)
@@ -301,18 +306,34 @@ class Run:
         return facts | ({"missing": self.missing} if self.missing else {})
 
     def premises(self) -> dict[str, dict[str, Any]]:
-        """The options that verdicts depend on, and the digests of the tasks."""
+        """What the verdicts of the collected packs depend on: options, settings, tasks' digests."""
         options = self._options
         if options is None:
             return {}
+        settings = {
+            f"{paper.name}.{name}": text
+            for paper in self._papers
+            for name, text in texts_of(self.settings(paper)).items()
+        }
         tasks = {name: task.digest for name, task in options.every_task.items()}
-        return {"options": options.settings, "tasks": tasks}
+        return {"options": {**options.settings, **settings}, "tasks": tasks}
 
-    def _expecting(self) -> Expecting | None:
-        expecting = read_expecting(self.config, self.store)
-        if expecting:
-            expecting.check(**self.premises())
-        return expecting
+    def _take_settings(self, items: Sequence[pytest.Item]) -> None:
+        """Note whose claims are judged, and see that all that was set is theirs.
+
+        Raises: ValueError, a setting is not what it should be, or expectations had another.
+        """
+        claims = selection.claims(items)
+        self._papers = {paper_of(claim): None for claim in claims}
+        names = [paper.name for paper in self._papers]
+        if others := [pack for pack in self._set if pack not in names]:
+            expected = f"one of {', '.join(names)}" if names else "left out"
+            where, remedy = f"--set {others[0]}", "correct it, or name its claims, too"
+            raise ValueError(error_line("pack", others[0], expected, where, remedy))
+        for paper in self._papers:
+            self.settings(paper)
+        if self.conclusions.expecting:
+            self.conclusions.expecting.check(names, **self.premises())
 
     def _order(self) -> list[str]:
         """Whom cells are about, in order: shards of a run, who judge a part each, have the same."""

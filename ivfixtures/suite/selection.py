@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from ivevidence.records.cells import CellName, cell_name
+from ivevidence.records.cells import CellName, Claim, cell_name
 from ivfixtures.errors import error_line
 from ivfixtures.suite.packs import CLAIMS_FOLDER
 from ivfixtures.suite.subjects import Subject
@@ -101,6 +101,12 @@ def names(items: Sequence[pytest.Item]) -> list[CellName]:
             cell = cast(Subject, _cell(item))
             found.append(cell_name(marker.args[0].name, cell.name, cell.task, cell.metric))
     return found
+
+
+def claims(items: Sequence[pytest.Item]) -> list[Claim]:
+    """The claims that the items are cells of."""
+    marked = (item.get_closest_marker("claim") for item in items if _is_claim(item))
+    return list({marker.args[0].name: marker.args[0] for marker in marked if marker}.values())
 
 
 def printed(items: Sequence[pytest.Item]) -> set[CellName]:
