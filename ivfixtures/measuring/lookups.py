@@ -43,7 +43,7 @@ class Lookup(Reader):
     """Reads what is in the store, and notes what is asked for.
 
     stored: digests of what is there. asked: by digest, what was asked for, parts and all. missing:
-    what of it has to be made.
+    what has to be made, without what comes before it and its parts.
     """
 
     def __init__(self, measurements: Measurements, stored: frozenset[str]) -> None:
@@ -60,6 +60,6 @@ class Lookup(Reader):
         every = {self.measurements.digest(each): each for each in whole(request)}
         self.asked |= {at: each for at, each in every.items() if at not in self.asked}
         if (digest := self.measurements.digest(request)) not in self.stored:
-            self.missing |= {at: each for at, each in every.items() if at not in self.stored}
+            self.missing[digest] = request
             raise NotMeasuredError(f"{digest[:12]} is not stored", digest)
         return super().__call__(request)

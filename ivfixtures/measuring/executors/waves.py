@@ -16,7 +16,7 @@ from ivfixtures.measuring.executors.jobs import Job, JobFolder
 from ivfixtures.measuring.inquiry import Inquiry
 from ivfixtures.measuring.lookups import Lookup
 from ivfixtures.measuring.measurements import Measurements
-from ivfixtures.measuring.requests import Request
+from ivfixtures.measuring.requests import Request, whole
 
 AWAY_FROM_STORE = ".ivclaims-jobs"
 
@@ -52,7 +52,9 @@ class Waves:
                     label = request.data.checkpoint.label
                     by_checkpoint.setdefault(label, {})[digest] = request
         folders = []
-        for label, requests in by_checkpoint.items():
+        for label, wanted in by_checkpoint.items():
+            every = [each for request in wanted.values() for each in whole(request)]
+            requests = {self.measurements.digest(each): each for each in every}
             job = self._job(label, requests)
             folder = JobFolder(self.folder / job.name, job)
             self.asked |= dict.fromkeys(requests, folder)
