@@ -1,6 +1,6 @@
 """Tokens of prompts of different lengths side by side: one column a token, one for the query."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +23,16 @@ class Columns:
     sub: int | None
 
     def gather(
-        self, values: Float[np.ndarray, "sample start"], combine: Callable[[np.ndarray], float]
+        self, values: Float[np.ndarray, "sample start"], combine: np.ufunc
     ) -> Float[np.ndarray, "sample column"]:
         """Values, the first column's first, by column; those of a query's tokens are combined."""
         first = self.positions[0][0][0]
+        # Columns stand side by side, each from its first position to the next one's.
         return np.array(
             [
-                [combine(row[[p - first for p in positions]]) for positions in columns]
+                combine.reduceat(
+                    row[: columns[-1][-1] + 1 - first], [c[0] - first for c in columns]
+                )
                 for row, columns in zip(values, self.positions, strict=True)
             ]
         )

@@ -73,7 +73,7 @@ def strongest_paths(data: InstructedData, counts: PathCounts) -> Figure:
 def attribution_bars(data: InstructedData, found: Attributed) -> Figure:
     """The answer's logit as a sum over input tokens, through all paths together."""
     aligned = prompt_columns(data, 0)
-    values = aligned.gather(found.tokens, np.sum)
+    values = aligned.gather(found.tokens, np.add)
     caption = (
         "Exact: all paths through all heads, none enumerated. Biases add "
         f"{found.biases.mean():.3g}. Together they give the model's own logits up to a relative "

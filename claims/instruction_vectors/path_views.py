@@ -48,8 +48,8 @@ class PathCounts:
         return f"T_inst{sign} ({self.columns.labels[column].strip()!r})"
 
     def _sums(self, answer: int) -> tuple[np.ndarray, np.ndarray]:
-        high = self.columns.gather(self.tracing.high[:, :, answer], np.sum)
-        return high, self.columns.gather(self.tracing.totals, np.sum)
+        high = self.columns.gather(self.tracing.high[:, :, answer], np.add)
+        return high, self.columns.gather(self.tracing.totals, np.add)
 
 
 def prompt_columns(data: InstructedData, first: int) -> Columns:
@@ -72,11 +72,11 @@ def path_counts(data: InstructedData, tracing: Tracing) -> PathCounts:
     return PathCounts(
         tracing,
         found,
-        found.gather(tracing.high[:, :, 0], np.max),
-        found.gather(low, np.max),
-        found.gather(most, np.max),
-        found.gather(tracing.totals, np.max),
-        np.asarray(found.gather(drawn, np.max).any(axis=0)),
+        found.gather(tracing.high[:, :, 0], np.maximum),
+        found.gather(low, np.maximum),
+        found.gather(most, np.maximum),
+        found.gather(tracing.totals, np.maximum),
+        np.asarray(found.gather(drawn, np.maximum).any(axis=0)),
     )
 
 

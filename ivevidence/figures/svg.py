@@ -166,7 +166,7 @@ def visible_text(text: str) -> str:
 
     What XML and UTF-8 cannot hold (lone surrogates) becomes the replacement character.
     """
-    return "".join(map(_visible_character, text))
+    return text if text.isprintable() else "".join(map(_visible_character, text))
 
 
 def visible_token(token: str) -> str:

@@ -44,7 +44,7 @@ from ivmethods.statistics.univariate import clopper_pearson
 
 NEUTRAL_SENTENCES = 4
 SHOWN_PROMPTS = 3
-TOKENIZED = 128  # lists of samples or source texts that are kept
+TOKENIZED = 256  # lists of samples or source texts that are kept
 _REMOTE = (
     "run on NDIF: its weights were not read, the hub's commit stands for them, and patched runs "
     "were compared with the plain batched sweep, as no hook reaches them (docs/remote.md)"
@@ -211,7 +211,10 @@ class InstructedData(CheckpointData):
     @cached_property
     def decoding(self) -> dict[str, Any]:
         """How answers are decoded: `new_tokens` at most, up to one of the `stops`."""
-        longest = generation.new_tokens(self.task, self.tokenizer)
+        [longest] = self._shared(
+            (self.task.digest, "new tokens"),
+            lambda: [generation.new_tokens(self.task, self.tokenizer)],
+        )
         return {"new_tokens": longest, "stops": generation.stops(self.checkpoint)}
 
     @property

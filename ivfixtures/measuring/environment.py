@@ -1,5 +1,6 @@
 """Versions of what measures and judges."""
 
+import functools
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -16,12 +17,16 @@ LIBRARIES = (
 def environment(libraries: Sequence[str]) -> dict[str, Any]:
     """Versions of what a cell was judged with."""
     return {
-        "versions": {name: version(name) for name in libraries},
+        "versions": {name: _version(name) for name in libraries},
         "python": platform.python_version(),
         "git": _git_commit(),
     }
 
 
+_version = functools.cache(version)  # a run has thousands of cells
+
+
+@functools.cache
 def _git_commit() -> str | None:
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():

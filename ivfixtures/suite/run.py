@@ -70,7 +70,9 @@ class Run:
             self.judging = self.store  # an executor measures, but this process asks the judge
             known = len(options.checkpoints) if options else None
             self._shard = selection.read_shard(config.getoption("--shard"), known)
-            self.conclusions = Conclusions(read_expecting(config, self.store), config.getoption("--xfail-refuted"))
+            self.conclusions = Conclusions(
+                read_expecting(config, self.store), config.getoption("--xfail-refuted")
+            )
         except ValueError as error:
             raise pytest.UsageError(visible_text(str(error))) from None
 
