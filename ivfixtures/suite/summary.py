@@ -94,9 +94,7 @@ def _unseen(cells: Sequence[CellRecord], expecting: Expecting) -> str | None:
     """How far IA may fall without this run seeing it, where it is judged at all."""
     from ivfixtures.suite.unseen import by_drift, by_verdict
 
-    judged = [
-        c for c in cells if c.claim.name == "instruction_vectors/behaviour" and c.decision.criteria
-    ]
+    judged = [c for c in cells if c.decision.criteria and c.decision.criteria[0].name == "IA"]
     if not judged:
         return None
     cell = min(judged, key=lambda each: each.decision.criteria[0].n)
