@@ -19,6 +19,7 @@ import numpy as np
 from nnsight import TransformersModel
 
 from ivmethods.model.metrics import METRICS
+from ivmethods.prompts.pairs import Pair
 from ivmethods.prompts.protocols import Protocol, Sample, Source
 
 # Rows by what they are for, a row being what a model is run on once: a sample, or a source text.
@@ -117,6 +118,14 @@ class Data(ABC):
     @abstractmethod
     def sources(self, texts: tuple[str, ...]) -> list[Source]:
         """Texts as source runs."""
+
+
+class PairData(ABC):
+    """Where inputs come from that are pairs, tokenized for a checkpoint."""
+
+    @abstractmethod
+    def pairs(self) -> list[Pair]:
+        """The pairs of clean and corrupt runs."""
 
 
 class Running(ABC):

@@ -152,22 +152,31 @@ class Weights:
 
 
 def layout_of(model: TransformersModel) -> Layout:
-    """The block layout of a model, by its configuration's `model_type`.
+    """The block layout of a model whose weights are to be read.
 
     Raises:
         ValueError: the layout is not known, or the model's weights are not in one place here.
     """
     require_weights(model)
-    name = network(model).config.model_type
-    if name not in LAYOUTS:
-        raise ValueError(
-            f"model_type={name}, but should be one of {', '.join(LAYOUTS)} [linear maps]; "
-            "add it to ivmethods.model.layouts.LAYOUTS and a random model to tests/models.py"
-        )
-    layout = LAYOUTS[name]
+    layout = named_layout(model, "linear maps")
     if layout.mlp_in and attrgetter(layout.mlp_in)(model.blocks[0]._module) is None:
         return replace(layout, mlp_in=layout.attn_in)  # parallel branches behind one norm
     return layout
+
+
+def named_layout(model: TransformersModel, use: str) -> Layout:
+    """The block layout of a model, by its configuration's `model_type`; `use`: what it is for.
+
+    Raises:
+        ValueError: the layout is not known.
+    """
+    name = network(model).config.model_type
+    if name not in LAYOUTS:
+        raise ValueError(
+            f"model_type={name}, but should be one of {', '.join(LAYOUTS)} [{use}]; "
+            "add it to ivmethods.model.layouts.LAYOUTS and a random model to tests/models.py"
+        )
+    return LAYOUTS[name]
 
 
 def weights_of(model: TransformersModel) -> Weights:
