@@ -170,7 +170,6 @@ class AttributionPatching(_Effects):
             direction=self.direction,
             positions=self.positions,
             memory_budget=running.memory_budget,
-            progress=lambda done: running.progress(f"{self.role}, {done}/{len(pairs)} pairs"),
         )
         return {"effects": effects.numpy()}, {}
 

@@ -21,9 +21,10 @@ from ivmethods.prompts.pairs import Pair
 Direction = Literal["denoising", "noising"]
 Positions = Literal["all", "last"]
 Runs = list[tuple[int, ...]]
-Written = dict[int, tuple[list[int], list[int], Tensor | None]]
+Writes = list[Tensor] | Literal["own", "nothing"]
+Written = dict[int, list[tuple[int, int, Tensor | None]]]
 
-_FIRST: dict[Positions, int] = {"all": 0, "last": -1}
+_PLACES: dict[Positions, slice] = {"all": slice(None), "last": slice(-1, None)}
 
 
 def runs_of(pairs: list[Pair], direction: Direction) -> tuple[Runs, Runs]:
@@ -42,14 +43,7 @@ def logit_differences(
 
     Raises: NotFiniteError, MemoryError.
     """
-    scores = torch.full((len(pairs),), torch.nan)
-
-    def run(some: list[int]) -> None:
-        scores[some] = _patched(model, _ids(sequences, some), _tokens(pairs, some), {})
-
-    in_batches(model, sequences, memory_budget=memory_budget, run=run)
-    require_finite(scores, "logit differences of unpatched runs", "pairs")
-    return scores
+    return _scores(model, pairs, sequences, "nothing", memory_budget=memory_budget)[:, 0]
 
 
 def patched_heads(
@@ -73,11 +67,13 @@ def patched_heads(
     Source: Zhang & Nanda 2023, arXiv:2309.16042, section 2 (logit difference, not normalized).
     """
     target, source = runs_of(pairs, direction)
-    budget = memory_budget
+    budget, nodes = memory_budget, layer_count(model) * _heads(model)
     unpatched = logit_differences(model, pairs, target, memory_budget=budget)
-    outputs = head_outputs(model, source, memory_budget=budget)
-    scores = _each_head(model, pairs, target, positions, outputs, budget, progress)
-    return scores - unpatched[:, None, None]
+    place = _PLACES[positions]
+    outputs = [output[place] for output in head_outputs(model, source, memory_budget=budget)]
+    run = (model, pairs, target, outputs, nodes, place)
+    scores = _scores(*run, memory_budget=budget, progress=progress)
+    return (scores - unpatched[:, None]).unflatten(1, (-1, _heads(model)))
 
 
 def no_op_heads(
@@ -89,12 +85,13 @@ def no_op_heads(
 
     Raises: as `patched_heads`.
     """
-    target = [pair.corrupt for pair in pairs]
+    corrupt, nodes = [pair.corrupt for pair in pairs], layer_count(model) * _heads(model)
+    place = _PLACES[positions]
     own, nothing = (
-        _each_head(model, pairs, target, positions, writes, memory_budget, lambda done: None)
+        _scores(model, pairs, corrupt, writes, nodes, place, memory_budget=memory_budget)
         for writes in ("own", "nothing")
     )
-    return own - nothing
+    return (own - nothing).unflatten(1, (-1, _heads(model)))
 
 
 def attributed_heads(
@@ -104,12 +101,11 @@ def attributed_heads(
     direction: Direction,
     positions: Positions,
     memory_budget: int,
-    progress: Callable[[int], None] = lambda done: None,
 ) -> Float[Tensor, "sample layer head"]:
     """First-order estimate of `patched_heads`, from two forward passes and one backward pass.
 
     (source value - own value) x gradient of the logit difference in the run that is patched, summed
-    over the head's dimensions and the positions. progress: called with the number of pairs done.
+    over the head's dimensions and the positions.
 
     Raises: as `patched_heads`.
     Source: Nanda 2023, Attribution patching (neelnanda.io); Kramár et al. 2024, arXiv:2403.00745,
@@ -117,17 +113,12 @@ def attributed_heads(
     """
     target, source = runs_of(pairs, direction)
     outputs = head_outputs(model, source, memory_budget=memory_budget)
-    first = _FIRST[positions]
     estimates = torch.full((len(pairs), layer_count(model), _heads(model)), torch.nan)
-    done = 0
 
     def run(some: list[int]) -> None:
-        nonlocal done
-        own, gradient = _gradients(model, _ids(target, some), _tokens(pairs, some))
+        own, gradient = _gradients(model, as_ids([target[i] for i in some]), _tokens(pairs, some))
         change = torch.stack([outputs[i] for i in some]) - own
-        estimates[some] = (change * gradient)[:, first:].sum(dim=(1, 4))
-        done += len(some)
-        progress(done)
+        estimates[some] = (change * gradient)[:, _PLACES[positions]].sum(dim=(1, 4))
 
     # For the backward pass, the activations of all layers are kept.
     in_batches(model, target, memory_budget=memory_budget // layer_count(model), run=run)
@@ -148,7 +139,7 @@ def head_outputs(
     path, heads = _projection(model), _heads(model)
 
     def run(some: list[int]) -> None:
-        with torch.no_grad(), trace(model, _ids(sequences, some)):
+        with torch.no_grad(), trace(model, as_ids([sequences[i] for i in some])):
             values = save([kept(attrgetter(path)(block).input) for block in model.blocks])
             model.unembed.input = model.unembed.input[:, -1:]  # no logits of every position
         stacked = torch.stack(list(values), dim=2).float().unflatten(-1, (heads, -1))
@@ -158,42 +149,39 @@ def head_outputs(
     return [outputs[i] for i in range(len(sequences))]
 
 
-def _each_head(
+def _scores(
     model: TransformersModel,
     pairs: list[Pair],
-    target: Runs,
-    positions: Positions,
-    writes: list[Tensor] | Literal["own", "nothing"],
+    runs: Runs,
+    writes: Writes,
+    nodes: int = 1,
+    place: slice = _PLACES["all"],
+    *,
     memory_budget: int,
-    progress: Callable[[int], None],
-) -> Float[Tensor, "sample layer head"]:
-    """Logit differences of runs with one head written: a row a pair and head."""
-    path, heads = _projection(model), _heads(model)
-    nodes = layer_count(model) * heads
+    progress: Callable[[int], None] = lambda done: None,
+) -> Float[Tensor, "sample node"]:
+    """Logit differences of one run a pair and node, that is: with one head written.
+
+    writes: of each pair, the values at `place`; what the run has there itself; or nothing.
+    """
+    heads = _heads(model)
     scores = torch.full((len(pairs) * nodes,), torch.nan)
-    rows = [run for run in target for _ in range(nodes)]
-    done = 0
 
     def run(some: list[int]) -> None:
-        nonlocal done
         written: Written = {}
-        for layer in range(layer_count(model) if writes != "nothing" else 0):
-            at = [row for row, i in enumerate(some) if i % nodes // heads == layer]
-            own = [some[row] for row in at]
-            if at:
-                values = None
-                if not isinstance(writes, str):
-                    parts = [writes[i // nodes][:, layer, i % heads] for i in own]
-                    values = torch.stack(parts)[:, _FIRST[positions] :]
-                written[layer] = (at, [i % heads for i in own], values)
-        owners = _tokens(pairs, [i // nodes for i in some])
-        scores[some] = _patched(model, _ids(rows, some), owners, written, path, _FIRST[positions])
-        done += len(some)
-        progress(done)
+        for row, (pair, node) in enumerate(divmod(i, nodes) for i in some):
+            layer, head = divmod(node, heads)
+            if writes != "nothing":
+                value = None if writes == "own" else writes[pair][:, layer, head]
+                written.setdefault(layer, []).append((row, head, value))
+        ids, tokens = as_ids([runs[i // nodes] for i in some]), [i // nodes for i in some]
+        scores[some] = _patched(model, ids, _tokens(pairs, tokens), written, place)
+        progress(int(scores.isfinite().sum()))
 
+    rows = [run for run in runs for _ in range(nodes)]
     in_batches(model, rows, memory_budget=memory_budget, run=run)
-    require_finite(scores, "logit differences of patched runs", "runs")
-    return scores.view(len(pairs), -1, heads)
+    require_finite(scores, "logit differences", "runs")
+    return scores.unflatten(0, (-1, nodes))
 
 
 def _patched(
@@ -201,20 +189,17 @@ def _patched(
     ids: Int[Tensor, "row pos"],
     tokens: tuple[Tensor, Tensor],
     written: Written,
-    path: str = "",
-    first: int = 0,
+    place: slice,
 ) -> Float[Tensor, " row"]:
-    """Logit differences of rows; `written`: by layer, which rows' heads get which values.
-
-    None: their own values. first: the first position that is written.
-    """
-    heads = _heads(model)
+    """Logit differences of rows; written: by layer, rows, heads and values (None: their own)."""
+    path, heads = _projection(model) if written else "", _heads(model)
     with torch.no_grad(), trace(model, ids):
-        for layer, (rows, at, values) in written.items():
+        for layer, changes in written.items():
             projection = attrgetter(path)(model.blocks[layer])
             outputs = projection.input.unflatten(-1, (heads, -1)).clone()
-            new = outputs[rows, first:, at] if values is None else values
-            outputs[rows, first:, at] = new.to(outputs)
+            for row, head, value in changes:
+                new = outputs[row, place, head] if value is None else value
+                outputs[row, place, head] = new.to(outputs)
             projection.input = outputs.flatten(-2)
         scores = save(kept(_difference(last_logits(model), *tokens)))
     return scores
@@ -255,10 +240,6 @@ def _projection(model: TransformersModel) -> str:
 
 def _heads(model: TransformersModel) -> int:
     return int(network(model).config.get_text_config().num_attention_heads)
-
-
-def _ids(sequences: Runs, some: list[int]) -> Int[Tensor, "row pos"]:
-    return as_ids([sequences[i] for i in some])
 
 
 def _tokens(pairs: list[Pair], some: list[int]) -> tuple[Tensor, Tensor]:
