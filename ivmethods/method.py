@@ -19,6 +19,7 @@ import numpy as np
 from nnsight import TransformersModel
 
 from ivmethods.model.metrics import METRICS
+from ivmethods.prompts.pairs import Pair
 from ivmethods.prompts.protocols import Protocol, Sample, Source
 
 # Rows by what they are for, a row being what a model is run on once: a sample, or a source text.
@@ -116,6 +117,10 @@ class Data:
 
     def sources(self, texts: tuple[str, ...]) -> list[Source]:
         """Texts as source runs."""
+        raise NotImplementedError
+
+    def pairs(self) -> list[Pair]:
+        """Pairs of clean and corrupt runs of equal length."""
         raise NotImplementedError
 
 

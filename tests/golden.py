@@ -20,12 +20,22 @@ import numpy as np
 
 from ivevidence import Measurement, Store
 from ivfixtures.checkpoints.registry import resolve
+from ivfixtures.checkpoints.resolving import load
+from ivfixtures.data.pairs import task_pairs
 from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring import judge, probing, traces
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.forms import ORIGIN
 from ivfixtures.measuring.judge import judge_prompt, read_decision
 from ivmethods.methods import METHODS
+from ivmethods.model.handles import wrap
+from ivmethods.patching.head_methods import (
+    ActivationPatching,
+    AttributionPatching,
+    HeadNoOp,
+    PairScores,
+)
+from tests.pairs import Unstored
 
 FILE = Path(__file__).with_name("golden.json")
 CHECKPOINT, TASK, SAMPLES, REPHRASINGS = "tiny-olmo2-sft", "adj_ant", 4, 12
@@ -44,7 +54,7 @@ def measured(folder: Path) -> Golden:
     found = {
         name: {"version": one.key["method_version"], "numbers": _numbers(one)}
         for name, one in made.items()
-    }
+    } | _on_pairs()
     return {**found, "judge": {"version": judge.VERSION, "numbers": _judge()}}
 
 
@@ -119,6 +129,23 @@ def _measurements(store: Store) -> Iterator[Measurement]:
     yield one.untrained().ask(replace(residuals, untrained=True))
 
 
+def _on_pairs() -> Golden:
+    loaded = load(resolve(CHECKPOINT))
+    pairs = task_pairs(loaded.tokenizer, load_tasks()[TASK], count=SAMPLES, seed=0)
+    data = Unstored(wrap(loaded.model, loaded.tokenizer), pairs)
+    found = {}
+    for method in (
+        PairScores(),
+        HeadNoOp("all"),
+        ActivationPatching("heads"),
+        AttributionPatching("heads", "noising", "last"),
+    ):
+        arrays, info = method.compute(method.inputs(data), data)
+        numbers = _numbers(SimpleNamespace(arrays=arrays, info=info))
+        found[method.role] = {"version": method.version, "numbers": numbers}
+    return found
+
+
 def _judge() -> Numbers:
     prompt = judge_prompt("an adjective", "State it.", "red")
     replies = ("yes", "No.", "<think>no</think> Yes, it is.", "yes and no", "maybe")
@@ -128,7 +155,7 @@ def _judge() -> Numbers:
     }
 
 
-def _numbers(one: Measurement) -> Numbers:
+def _numbers(one: Any) -> Numbers:
     found: Numbers = {}
     for name, array in one.arrays.items():
         found[f"shape of {name}"] = list(array.shape)

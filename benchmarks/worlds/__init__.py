@@ -21,6 +21,7 @@ RULES = (  # names of this package's modules
     "tinst_path_dominance",
     "head_sharing",
     "active_layers",
+    "agreement",
     "drifts",
 )
 SIZES = (20, 30, 50, 100, 200)

@@ -40,3 +40,31 @@ class Instructed:
 
         parts = [run.instructed(*part) for part in product(subject.checkpoints, subject.tasks)]
         return Cell(marker, subject, parts, selection, run)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of prompts of equal length from a task's items: clean, and corrupt with another answer.
+
+    tasks: names of those that pairs are made of.
+    """
+
+    tasks: tuple[str, ...]
+
+    def subjects(
+        self, claim: str, metrics: Sequence[str | None], options: Callable[[], Options]
+    ) -> list[Subject]:
+        """A cell of every checkpoint, one of these tasks, and metric."""
+        every = measured_subjects(claim, "checkpoint", metrics, options())
+        return [subject for subject in every if subject.task in self.tasks]
+
+    def cell(
+        self, marker: pytest.Mark, subject: Subject, selection: Sequence[str], run: Run
+    ) -> Cell:
+        """The cell with the pairs of its checkpoint and task."""
+        from ivfixtures.data.paired import PairedData
+        from ivfixtures.suite.cells import Cell
+
+        (checkpoint,), (task,) = subject.checkpoints, subject.tasks
+        data = run.kept(PairedData, checkpoint, task)
+        return Cell(marker, subject, [data], selection, run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from ivfixtures.data.tasks import passed_over
 from ivfixtures.errors import error_line
 from ivfixtures.measuring.screen import Screen, Terminal
 from ivfixtures.suite import selection
-from ivfixtures.suite.expectations import Expecting, read_expecting
+from ivfixtures.suite.expectations import read_expecting
 from ivfixtures.suite.outputs import Outputs
 from ivfixtures.suite.papers import Paper, paper_of, read_set, read_settings, texts_of
 from ivfixtures.suite.subjects import Subject
@@ -54,7 +54,7 @@ class Run:
         self._places: dict[str, int] = {}
         self._of_checkpoints: set[str] = set()
         self._options: Options | None = None
-        self._data: dict[tuple[str, str], InstructedData] = {}
+        self._data: dict[tuple[Any, str, str], Any] = {}
         self._papers: dict[Paper, None] = {}  # those whose claims are judged
         self.errors: dict[str, CellError] = {}
         self.measured = self.reused = self.planned = 0
@@ -100,23 +100,27 @@ class Run:
             store, device=o.device, dtype=o.dtype, memory_budget=o.memory_budget, show=self.show
         )
 
+    def kept(self, kind: Callable[..., Any], checkpoint: Checkpoint, task: Task) -> Any:
+        """A task's data for a checkpoint, made once while the checkpoint is judged."""
+        at = (kind, checkpoint.label, task.name)
+        if at not in self._data:
+            self._data[at] = kind(checkpoint, task, self.options.of(checkpoint))
+        return self._data[at]
+
     def instructed(self, checkpoint: Checkpoint, task: Task) -> InstructedData:
-        """A task's data for a checkpoint; that of the present checkpoints is kept."""
+        """A task's prompts, whose answers are judged where there is a judge."""
         from ivfixtures.data.instructed import InstructedData
         from ivfixtures.measuring.judge import judged_answers
 
-        at = (checkpoint.label, task.name)
-        if at not in self._data:
-            judge = partial(judged_answers, store=self.judging, show=self.show)
-            options = self.options.of(checkpoint)
-            self._data[at] = InstructedData(checkpoint, task, options, judge)
-        self._data[at].judgements = {}
-        return self._data[at]
+        data: InstructedData = self.kept(InstructedData, checkpoint, task)
+        data.judge = partial(judged_answers, store=self.judging, show=self.show)
+        data.judgements = {}
+        return data
 
     def turn_to(self, subject: Subject) -> bool:
         """Let go of what is kept of other checkpoints than those of the subject, if anything is."""
         labels = [checkpoint.label for checkpoint in subject.checkpoints]
-        others = [at for at in self._data if at[0] not in labels]
+        others = [at for at in self._data if at[1] not in labels]
         for at in others:
             del self._data[at]
         if others:

@@ -151,32 +151,47 @@ class Weights:
     unembed_bias: Float[Tensor, " vocab"] | None
 
 
-def layout_problem(config: Any, *, remote: bool = False) -> str | None:
-    """Why a model of this configuration has no locally-linear maps, in one line, or None."""
-    if remote:
-        return WEIGHTS_ELSEWHERE
+def layout_problem(config: Any, where: str) -> str | None:
+    """Why the layout of a model of this configuration is not known, in one line, or None.
+
+    where: what needs it.
+    """
     if config.model_type in LAYOUTS:
         return None
     return (
-        f"model_type={config.model_type}, but should be one of {', '.join(LAYOUTS)} [linear maps]; "
+        f"model_type={config.model_type}, but should be one of {', '.join(LAYOUTS)} [{where}]; "
         "add it to ivmethods.model.layouts.LAYOUTS and a random model to tests/models.py"
     )
 
 
+def linear_problem(config: Any, *, remote: bool) -> str | None:
+    """Why a model of this configuration has no locally-linear maps, in one line, or None."""
+    return WEIGHTS_ELSEWHERE if remote else layout_problem(config, "linear maps")
+
+
 def layout_of(model: TransformersModel) -> Layout:
-    """The block layout of a model, by its configuration's `model_type`.
+    """The block layout of a model whose weights are to be read.
 
     Raises:
         ValueError: the layout is not known, or the model's weights are not in one place here.
     """
     require_weights(model)
-    config = network(model).config
-    if problem := layout_problem(config):
-        raise ValueError(problem)
-    layout = LAYOUTS[config.model_type]
+    layout = named_layout(model, "linear maps")
     if layout.mlp_in and attrgetter(layout.mlp_in)(model.blocks[0]._module) is None:
         return replace(layout, mlp_in=layout.attn_in)  # parallel branches behind one norm
     return layout
+
+
+def named_layout(model: TransformersModel, use: str) -> Layout:
+    """The block layout of a model, by its configuration's `model_type`; `use`: what it is for.
+
+    Raises:
+        ValueError: the layout is not known.
+    """
+    config = network(model).config
+    if problem := layout_problem(config, use):
+        raise ValueError(problem)
+    return LAYOUTS[config.model_type]
 
 
 def weights_of(model: TransformersModel) -> Weights:

@@ -23,7 +23,7 @@ from ivmethods.method import (
     tokens_of,
 )
 from ivmethods.model.handles import network
-from ivmethods.model.layouts import layout_problem, weights_of
+from ivmethods.model.layouts import linear_problem, weights_of
 from ivmethods.model.ranks import HIGH_RANK
 from ivmethods.model.recording import answers
 from ivmethods.paths.graph import Granularity, Semantics, path_graph
@@ -80,7 +80,7 @@ class Attribution(Method):
 
     def runs_on(self, config: Any, remote: bool) -> str | None:
         """Its block layout is known, and its weights are here."""
-        return layout_problem(config, remote=remote)
+        return linear_problem(config, remote=remote)
 
     def read(self, result: Result) -> Attributed:
         """The sum."""
@@ -140,7 +140,7 @@ class Paths(Method):
         values = getattr(config, "num_key_value_heads", heads)
         if self._is_released and values != heads:
             return f"num_key_value_heads={values}, but should be {heads} [released paths]"
-        return layout_problem(config, remote=remote)
+        return linear_problem(config, remote=remote)
 
     def before(self) -> tuple[Method, ...]:
         """The linear form is complete."""
