@@ -116,12 +116,16 @@ class Expecting:
     def plan(self, names: Iterable[CellName], *, printed: Iterable[CellName] = frozenset()) -> None:
         """Find the entry of every cell that was collected, whether it is selected or not.
 
-        printed: those on published numbers.
+        Entries of packs that are not judged are not missing. printed: those on published numbers.
         """
+        names = list(names)
         self._printed = frozenset(printed)
         self._partners = partners(self.expectations.names, names)
         used = set(self._partners.values())
-        self.missing = tuple(name for name in self.expectations.names if name not in used)
+        packs = {_pack(name) for name in names}
+        self.missing = tuple(
+            name for name in self.expectations.names if name not in used and _pack(name) in packs
+        )
 
     @property
     def baseline(self) -> Baseline:
@@ -148,3 +152,8 @@ class Expecting:
             return values_of(self.store, name, self.expectations.entry(name))
         except EvidenceError as error:
             raise error.within(f"cells[{name[0]!r}][{name[1]!r}]", where=str(self.path)) from None
+
+
+def _pack(name: CellName) -> str:
+    """The pack of a cell's claim."""
+    return claim_of(name).partition("/")[0]

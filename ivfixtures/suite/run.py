@@ -329,6 +329,7 @@ class Run:
 
         Raises: ValueError, a setting is not what it should be, or expectations had another.
         """
+        selection.require_packs(items)
         claims = selection.claims(items)
         self._papers = {paper_of(claim): None for claim in claims}
         names = [paper.name for paper in self._papers]

@@ -8,7 +8,7 @@ import pytest
 
 from ivevidence.records.cells import CellName, Claim, cell_name
 from ivfixtures.errors import error_line
-from ivfixtures.suite.packs import CLAIMS_FOLDER
+from ivfixtures.suite.packs import CLAIMS_FOLDER, packs_at
 from ivfixtures.suite.subjects import Subject
 
 Shard = tuple[int, int]
@@ -66,6 +66,18 @@ def require_names(items: Sequence[pytest.Item]) -> None:
                 where, remedy = f"{other.nodeid} and {item.nodeid}", "rename one of the claims"
                 what = f"cells that are called {name[1]} of {name[0]}"
                 raise pytest.UsageError(error_line(what, "2", "1", where, remedy))
+
+
+def require_packs(items: Sequence[pytest.Item]) -> None:
+    """Refuse a claim whose name does not begin with the folder that its file is in.
+
+    Raises: ValueError.
+    """
+    for path, claim in {(item.path, claims([item])[0].name) for item in items if _is_claim(item)}:
+        pack, folders = claim.partition("/")[0], packs_at(path)
+        if folders and folders[0].name != pack:
+            remedy = "give PAPER the name of its folder"
+            raise ValueError(error_line("pack", pack, folders[0].name, path, remedy))
 
 
 def arrange(items: list[pytest.Item], labels: Sequence[str]) -> None:

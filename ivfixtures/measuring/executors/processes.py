@@ -68,6 +68,7 @@ class Processes:
         ended = {}
         for slot in self._slots:
             if slot.job and slot.process and slot.process.poll() is not None:
+                slot.process.communicate()  # closes its standard input
                 ended[slot.job.job.digest] = _why(slot.process.returncode, slot.job)
                 slot.job = slot.process = None
             if slot.job is None and self._queue:
