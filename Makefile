@@ -9,14 +9,14 @@ STAMP := $(VENV)/.installed
 .PHONY: claims claims-real test slow check smollm2 gemma3 bench clean
 
 ## judge the claims on the embedded families, hold them to the tracked verdicts (EXPECT= does not),
-## and write reports/claims.html
+## and write reports/claims.html; PACK=<paper> judges one pack
 claims: $(STAMP)
-	$(BIN)/python -m pytest claims $(EXPECT) --html=reports/claims.html --self-contained-html $(ARGS)
+	$(BIN)/python -m pytest claims$(PACK:%=/%) $(EXPECT) --html=reports/claims.html --self-contained-html $(ARGS)
 
 ## judge the claims on a real pretrained family, held to its verdicts too: about two hours on two cores.
 ## One prompt for all: the instruct model has a chat template, its sft and dpo were tuned without
 claims-real: smollm2
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims $(EXPECT_REAL) --family smollm2 --chat-template never \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims$(PACK:%=/%) $(EXPECT_REAL) --family smollm2 --chat-template never \
 		--samples 30 --orders 1,2 --path-k 1 --max-paths 2000 \
 		-n $(WORKERS) --dist loadgroup --html=reports/smollm2.html --self-contained-html $(ARGS)
 
