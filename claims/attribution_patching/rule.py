@@ -27,7 +27,7 @@ SMALLEST_PART = 0.50
 # The answer's odds against the wrong one change by a factor of e.
 SMALLEST_GAP = 1.0
 # With fewer, not even full agreement is shown to be above the smallest correlation.
-LEAST_UNITS = 30
+LEAST_UNITS = 29
 # Without the largest, an order by chance reaches the smallest correlation in less than 5 %.
 LEAST_NODES = 7
 # Logits: what passes of other shapes differ by.
