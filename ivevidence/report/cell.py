@@ -3,7 +3,7 @@
 import base64
 import zlib
 
-from ivevidence.figures.text import GLYPHS, OUTCOME_WORDS, format_number
+from ivevidence.figures.text import GLYPHS, OUTCOME_WORDS, format_number, threshold_text
 from ivevidence.records.cells import CellRecord, Claim, Decision
 from ivevidence.report.comparison import mark, mark_chip
 from ivevidence.report.details import list_details, render_details
@@ -99,7 +99,7 @@ def _criteria(decision: Decision) -> Html:
             tag("th", c.name, tag("small", c.description) if c.description else None, scope="row"),
             tag("td", f"{format_number(c.estimate)} {c.unit}".rstrip()),
             tag("td", bounds(c.low, c.high)),
-            tag("td", format_number(c.threshold)),
+            tag("td", threshold_text(format_number(c.threshold), c.side)),
             tag("td", format_number(c.margin)),
             tag("td", str(c.n)),
             tag("td", format_number(c.p_value)),
