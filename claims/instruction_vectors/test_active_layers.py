@@ -37,6 +37,7 @@ SPECIFIC = Asked(
 
 CLAIM = PAPER.claim(
     "active_layers",
+    level="L1",  # patching picks the layers; what decides is read off their heads
     title="The layers of the top tuples are more active than the rest",
     section="6.1",
     quote="we notice that the layers which contain significantly active heads (Table 2) for a "

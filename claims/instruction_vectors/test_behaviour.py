@@ -17,6 +17,7 @@ IA = Asked("IA", SMALLEST_ACCURACY)
 
 CLAIM = PAPER.claim(
     "behaviour",
+    level="L0",
     title="The checkpoint follows the task's instruction",
     section="3",
     quote="We find that most models are able to follow instructions for most tasks with a high "

@@ -23,6 +23,7 @@ DIFFERENCE = Asked("chance-corrected Jaccard, first fifth - last third", SMALLES
 
 CLAIM = PAPER.claim(
     "head_sharing",
+    level="L1",  # paths and activities are a decomposition of what runs anyway
     title="Contrastive tasks share their active heads in early layers, not in late ones",
     section="6.1",
     quote="Overall, we observe that instruction vectors corresponding to different tasks are "

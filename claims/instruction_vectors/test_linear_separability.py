@@ -26,6 +26,7 @@ LEADS = all_of(*(Asked(f"lead over {name}", SMALLEST_LEAD) for name in CONTROLS)
 
 CLAIM = PAPER.claim(
     "linear_separability",
+    level="L1",  # a probe reads the residuals and changes none
     title="T_inst residuals of rephrased instructions are linearly separable by task",
     section="5.1",
     quote="We find that our linear probe has high accuracy for all task clusters (98%<<). This "

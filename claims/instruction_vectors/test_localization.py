@@ -44,6 +44,8 @@ LEADS = dict(zip(RIVALS, ASKED[3:], strict=True))
 
 CLAIM = PAPER.claim(
     "localization",
+    level="L3",  # no-op, norm-matched vectors and other instructions, picked apart
+    direction="sufficient",  # written into the run without the instruction
     title="T_inst's residual at few layers carries the instruction",
     section="5.1",
     quote="our setup checks for localizability of instruction digests by testing whether the model "

@@ -15,6 +15,7 @@ TABLES = 4
 
 CLAIM = PAPER.claim(
     "published_audit",
+    level="audit",
     title="Tables 5-8 show the inequality for all models and tasks",
     section="5.1, Tables 5-8",
     quote="We find that, for all models and tasks, the inequality indeed holds to a significant "

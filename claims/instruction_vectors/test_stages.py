@@ -52,6 +52,7 @@ OF_SWEEPS = (
 
 CLAIM = PAPER.claim(
     "stages",
+    level="L2",  # sweeps without a null of their own; separability alone would be L1
     title="Post-training refines instruction vectors and does not change their nature",
     section="5.1",
     quote="Since we observe superadditivity across all model checkpoints, it is likely that the "
@@ -68,10 +69,10 @@ CLAIM = PAPER.claim(
     "each stage; of separability, the accuracy (whether the wording alone reaches it, the lead "
     "cells of that claim say).",
     rule=f"Resemblance: with bounds of a jackknife over samples, the same ones in all stages, "
-    f"{supported_if(*LEADS)}, {refuted_if(*LEADS)}, both with all tuples and without "
-    f"the one or more that have the largest effect at a stage: one giant is no pattern. Where "
-    f"samples share answers and there are at least {FEWEST_ANSWERS}, answers take the place of samples. "
-    f"Superadditivity and separability, read as 'present in base "
+    f"{supported_if(*LEADS)}, {refuted_if(*LEADS)}, both with all tuples and "
+    f"without the one or more that have the largest effect at a stage: one giant is no pattern. "
+    f"Where samples share answers and there are at least {FEWEST_ANSWERS}, answers take the place "
+    f"of samples. Superadditivity and separability, read as 'present in base "
     f"and post-trained alike': supported if the claim's own rule supports it at every stage, "
     f"refuted if it refutes it at any (with its 5 % shared between the stages, too); a property "
     f"that is absent everywhere is refuted, as the sentence says that it is observed. Inconclusive "

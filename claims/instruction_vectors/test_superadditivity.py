@@ -32,6 +32,8 @@ SHARE_IN_RR = all_of(SHARE, times=len(METRICS))
 
 CLAIM = PAPER.claim(
     "superadditivity",
+    level="L3",  # no-op, the contrast's effects and random vectors, picked apart
+    direction="sufficient",  # written into the run without the instruction
     title="Two layers together have more effect than the sum of each alone",
     section="5.1",
     quote="we find that the instructional representations at various individual layers have a "

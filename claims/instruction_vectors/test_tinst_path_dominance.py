@@ -26,6 +26,7 @@ AHEAD_OF_REST = replace(AHEAD, name="lead over the later tokens pooled")
 
 CLAIM = PAPER.claim(
     "tinst_path_dominance",
+    level="L1",  # paths are a decomposition, not an intervention
     title="T_inst has more high-ranking paths than the tokens around and after it",
     section="6.1",
     quote="Yet, across tasks and model variations, we find that T_inst-emitted high-ranking paths "

@@ -8,6 +8,7 @@ from ivevidence.records.cells import CellRecord, Claim, Decision
 from ivevidence.report.comparison import mark, mark_chip
 from ivevidence.report.details import list_details, render_details
 from ivevidence.report.html import Html, tag
+from ivevidence.report.row_text import level_text
 from ivevidence.report.tables import bounds, estimate_text, fact_text, headed_table
 
 
@@ -39,6 +40,7 @@ def render_cell(cell: CellRecord, name: str) -> Html:
 def render_claim(claim: Claim) -> Html:
     """Return the claim's words, what is estimated, and the rule with its thresholds."""
     thresholds = [tag("dt", "Thresholds"), tag("dd", fact_text(claim.thresholds))]
+    evidence = level_text(claim.level, claim.direction) if claim.level else None
     return tag(
         "div",
         tag(
@@ -51,6 +53,7 @@ def render_claim(claim: Claim) -> Html:
             *(tag("dt", "Estimand"), tag("dd", claim.estimand)),
             *(tag("dt", "Rule"), tag("dd", claim.rule)),
             *(thresholds if claim.thresholds else ()),
+            *((tag("dt", "Evidence"), tag("dd", evidence)) if evidence else ()),
             class_="iv-rule",
         ),
         class_="iv-claim",

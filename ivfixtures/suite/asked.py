@@ -57,9 +57,8 @@ class Asked:
     @property
     def text(self) -> str:
         """What is asked, in words."""
-        if self.side == "within":
-            return f"'{self.name}' is within ±{self.threshold:g} ({self.bounds_text})"
-        return f"'{self.name}' is {self.side} {self.threshold:g}"
+        side = "within ±" if self.side == "within" else f"{self.side} "
+        return f"'{self.name}' is {side}{self.threshold:g}"
 
     def criterion(
         self, description: str, interval: Interval, *, p_value: float | None = None, unit: str = ""
@@ -101,9 +100,11 @@ def supported_if(*asked: Asked) -> str:
     """When the claim is supported, for its rule."""
     *others, last = [each.text for each in asked]
     texts = f"{', '.join(others)} and {last}" if others else last
-    each = "each " if others else ""
-    is_full = any(each.side != "within" for each in asked)
-    return f"supported if {texts}" + (f" ({each}one-sided {_ALPHA})" if is_full else "")
+    errors = [f"{'each ' if others else ''}one-sided {_ALPHA}"]
+    if within := [each for each in asked if each.side == "within"]:
+        text = within[0].bounds_text
+        errors = [text] if len(within) == len(asked) else [*errors, f"within: {text}"]
+    return f"supported if {texts} ({'; '.join(errors)})"
 
 
 def refuted_if(*asked: Asked) -> str:

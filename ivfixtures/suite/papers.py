@@ -17,7 +17,11 @@ class Paper:
     title: str
     arxiv: str
 
-    def claim(self, name: str, **fields: Any) -> Claim:
-        """A claim of the paper, by its name in the pack."""
+    def claim(self, name: str, *, level: str, **fields: Any) -> Claim:
+        """A claim of the paper, by its name in the pack.
+
+        level: what its evidence is, one of `ivevidence.records.cells.LEVELS`. fields: the others of
+        a `Claim`.
+        """
         paper = f"{self.title}, arXiv:{self.arxiv}"
-        return Claim(name=f"{self.name}/{name}", paper=paper, **fields)
+        return Claim(name=f"{self.name}/{name}", paper=paper, level=level, **fields)
