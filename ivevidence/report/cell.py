@@ -53,7 +53,7 @@ def render_claim(claim: Claim) -> Html:
             *(tag("dt", "Estimand"), tag("dd", claim.estimand)),
             *(tag("dt", "Rule"), tag("dd", claim.rule)),
             *(thresholds if claim.thresholds else ()),
-            *((tag("dt", "Evidence"), tag("dd", evidence)) if evidence else ()),
+            *((tag("dt", "Level"), tag("dd", evidence)) if evidence else ()),
             class_="iv-rule",
         ),
         class_="iv-claim",
