@@ -18,6 +18,8 @@ from claims.instruction_vectors import test_localization as localization
 from claims.instruction_vectors.paper import PAPER
 from ivevidence import Claim, EvidenceError
 from ivevidence.records.cells import LEVELS
+from tests.evidence_examples import example_cell
+from tests.evidence_levels import unbacked
 from tests.worked_pack import worked_claim
 
 # The stems of words that take a level, from the strongest on. After the narrow and the broad
@@ -115,3 +117,45 @@ def test_a_causal_claim_states_its_direction_and_no_other_does(level, direction,
     with pytest.raises(EvidenceError, match=message):
         replace(claim("", "L2"), level=level, direction=direction)
     assert replace(claim("", "L2"), direction="necessary").direction == "necessary"
+
+
+@pytest.fixture
+def backed():
+    """A cell with all that the highest level takes: a quarter of its 50 samples picked."""
+    cell = example_cell()
+    criteria = tuple(replace(c, n=38) for c in cell.decision.criteria)
+    roles = dict.fromkeys(("runs", "no-op paper", "sweep contrast paper", "controls (1,)"), "d1")
+    return replace(
+        cell,
+        claim=claim("", "L3"),
+        decision=replace(cell.decision, criteria=criteria),
+        measurements=roles,
+        parameters={"picking samples": list(range(12))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("roles", "lacking"),
+    [
+        ([], []),
+        (["no-op paper"], ["a no-op"]),
+        (["sweep contrast paper"], []),
+        (["controls (1,)"], []),
+        (["controls (1,)", "sweep contrast paper"], ["an intervention", "a matched null"]),
+    ],
+)
+def test_a_causal_claim_is_backed_by_an_intervention_a_no_op_and_a_null(backed, roles, lacking):
+    kept = {role: one for role, one in backed.measurements.items() if role not in roles}
+    assert unbacked(replace(backed, measurements=kept)) == lacking
+
+
+@pytest.mark.parametrize("picking", [[], list(range(13)), list(range(50))])
+def test_a_causal_claim_is_judged_on_samples_that_did_not_pick(backed, picking):
+    cell = replace(backed, parameters={"picking samples": picking})
+    assert unbacked(cell) == ["picking apart from deciding"]
+
+
+def test_lower_levels_take_less(backed):
+    bare = replace(backed, measurements={}, parameters={})
+    for level, lacking in (("L2", ["an intervention"]), ("L1", []), ("L0", []), ("audit", [])):
+        assert unbacked(replace(bare, claim=claim("", level))) == lacking

@@ -172,5 +172,6 @@ def sample_size_to_decide(
     if p_value is not None and p_value >= ALPHA:
         reached = stats.norm.isf(p_value)
         growth = max(growth, stats.norm.isf(ALPHA) / reached if reached > 0 else math.inf)
-    needed = interval.n * max(growth, 1.0) ** 2
+    growth = max(growth, 1.0)
+    needed = interval.n * growth * growth  # infinite where it is too large; ** would raise
     return math.ceil(needed) if needed <= MAX_SAMPLES_TO_DECIDE else None
