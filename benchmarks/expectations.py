@@ -19,7 +19,8 @@ from benchmarks.worlds.localization import Generator, graded, jumps, losses
 from claims.instruction_vectors import test_behaviour as behaviour
 from ivevidence import Decision
 from ivevidence.compare.drifts import ALPHA, drifts, is_beyond
-from ivfixtures.suite.rules import criterion, judge
+from ivfixtures.suite.asked import Asked
+from ivfixtures.suite.rules import judge
 from ivmethods.statistics.bootstrap import bootstrap
 from ivmethods.statistics.bounded import bounded_ratio, wider
 from ivmethods.statistics.univariate import ratio_of_means
@@ -59,7 +60,7 @@ def closed_share(values: Values) -> Decision:
     arrays = deciding, 0.9 + 0.05 * np.cos(np.arange(len(deciding)))
     resampled = bootstrap(ratio_of_means, *arrays, smooth=True, resamples=RESAMPLES, seed=0)
     bounds = wider(resampled, bounded_ratio(*arrays, draws=RESAMPLES, seed=0))
-    return judge([criterion("closed share", "", bounds, 0.1)], samples=len(values))
+    return judge([Asked("closed share", 0.1).criterion("", bounds)], samples=len(values))
 
 
 WORLDS = (

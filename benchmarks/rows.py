@@ -19,7 +19,8 @@ from scipy import special
 
 from ivevidence.records.cells import CellRecord, Claim
 from ivevidence.records.rows import claim_rows
-from ivfixtures.suite.rules import criterion, judge
+from ivfixtures.suite.asked import Asked
+from ivfixtures.suite.rules import judge
 from ivmethods.statistics.bootstrap import bootstrap
 from ivmethods.statistics.bounded import bounded_ratio, wider
 from ivmethods.statistics.univariate import Interval, clopper_pearson
@@ -28,6 +29,7 @@ CELLS = 12
 SAMPLES = 50
 RESAMPLES = 2_000
 THRESHOLD = 0.1
+MEAN = Asked("mean", THRESHOLD)
 FAR = {"a": 0.6, "b": 0.0}  # means of cells that are clear, against each end
 CLAIM = Claim("rows", "", "", "", "", "", "", quantifier="all")
 
@@ -84,7 +86,7 @@ class World:
         for k, column in enumerate(uniform.T):
             on_threshold = (k < self.holding) == (self.end == "b")
             values = draw(column, THRESHOLD if on_threshold else FAR[self.end])
-            decision = judge([criterion("mean", "", interval(values), THRESHOLD)], samples=SAMPLES)
+            decision = judge([MEAN.criterion("", interval(values))], samples=SAMPLES)
             cells.append(CellRecord(CLAIM, "model", None, "", f"task{k}", None, decision))
         (row,) = claim_rows(cells)
         return row.least > self.holding if self.end == "a" else row.most < self.holding

@@ -199,7 +199,7 @@ def test_a_kind_without_vectors_has_no_criterion():
     cell["rivals"]["other positions"] = np.zeros((100, 0))
     decision = localization.decide(**cell, chosen=0, resamples=400)
     assert decision.verdict == "supported"
-    assert len(decision.criteria) == localization.CRITERIA - 1
+    assert len(decision.criteria) == localization.CLOSED.ways - 1
 
 
 def elsewhere(pair):

@@ -19,6 +19,7 @@ from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.suite import unseen
 from tests.evidence_examples import example_cells
+from tests.evidence_levels import unbacked
 from tests.suite import OPTIONS
 from tests.test_decision_rules import halves
 from tests.worked_pack import worked_claim, worked_pack
@@ -52,7 +53,7 @@ def test_the_worked_pack_is_judged_as_it_stands(pytester):
         ("adj_ant", "logit"),
     ]
     for cell in evidence.cells:
-        assert cell.claim.name == "my_claims/digest"
+        assert (cell.claim.name, unbacked(cell)) == ("my_claims/digest", [])
         assert shlex.split(cell.command)[1].startswith("my_claims/test_digest.py::test_digest[")
         (share,) = cell.decision.criteria
         assert (cell.decision.verdict, share.threshold, share.n) == ("supported", 0.5, 15)

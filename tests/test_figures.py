@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ivevidence import EvidenceError, Figure, draw
 from ivevidence.figures.axes import ticks
-from ivevidence.figures.data import FIGURE_DATA
+from ivevidence.figures.data import FIGURE_DATA, SIDES
 from ivevidence.figures.text import format_number, two_digits
 from ivevidence.report.terminal import GLYPHS
 from tests import figure_examples
@@ -62,9 +62,9 @@ def cloud(*classes) -> Figure:
     return Figure("points", "", "", {"classes": found, "filled": "fitted", "hollow": "held out"})
 
 
-def row(outcome="supported", estimate=None, low=None, high=None, threshold=None, group=0) -> dict:
+def row(outcome="supported", estimate=None, low=None, high=None, threshold=None, **more) -> dict:
     bounds = {"estimate": estimate, "low": low, "high": high, "threshold": threshold}
-    return {"outcome": outcome, "group": group, **bounds}
+    return {"outcome": outcome, **bounds, **more}
 
 
 def intervals(*rows, **data) -> Figure:
@@ -185,15 +185,19 @@ def test_any_points_are_drawn_and_counted(found):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([*OUTCOMES, None]), *[NUMBERS | st.none()] * 3)),
+    st.lists(
+        st.tuples(
+            st.sampled_from([*OUTCOMES, None]), *[NUMBERS | st.none()] * 3, st.sampled_from(SIDES)
+        )
+    ),
     st.booleans(),
 )
 @settings(deadline=None, max_examples=40)
 def test_any_intervals_are_drawn_with_their_numbers(found, one_scale):
     rows = []
-    for outcome, estimate, one, other in found:
+    for outcome, estimate, one, other, side in found:
         low, high = sorted((one, other)) if None not in (one, other) else (one, other)
-        rows.append(row(outcome, estimate, low, high, other))
+        rows.append(row(outcome, estimate, low, high, other, side=side))
     said = shown(intervals(*rows, one_scale=one_scale, unit="share"))
     for k, each in enumerate(rows):
         assert f"e{k}" in said
@@ -390,6 +394,42 @@ def test_an_interval_says_its_outcome_in_words_and_numbers(low, high, outcome):
     same_unit = words(draw(intervals(estimate, one_scale=True, unit="share")))
     assert {"e0", "share", f"{outcome} {numbers} against 0.1"} <= set(same_unit)
     assert "short of threshold" not in same_unit
+
+
+def ends(*estimate, **data):
+    """Where the interval of an estimate begins and ends across the figure."""
+    (line,) = elements(draw(intervals(row(*estimate, **data))), "path", stroke_width="2")
+    return sorted(points(line)[:, 0])
+
+
+def test_what_is_beyond_is_on_its_side_of_the_threshold_whatever_side_is_asked_for():
+    (middle, _) = ends("open", 0.1, 0.1, 0.1, 0.1)
+    above = ends("beyond", 0.3, 0.2, 0.5, 0.1)
+    assert ends("beyond", -0.3, -0.5, -0.2, -0.1, side="below") == above
+    assert middle < above[0]
+    assert middle < ends("beyond", 0.1, -0.2, 0.2, 0.4, side="within")[0]
+    assert ends("short", 0.2, 0.15, 0.3, 0.1, side="below")[1] < middle
+    for sign in (1, -1):
+        low, high = sorted((sign * 0.6, sign * 0.8))
+        assert ends("short", sign * 0.7, low, high, 0.4, side="within")[1] < middle
+    low, high = ends("open", 0.3, 0.1, 0.5, 0.4, side="within")
+    assert low < middle < high
+
+
+@pytest.mark.parametrize(("side", "text"), [("below", "< 0.1"), ("within", "±0.1")])
+def test_a_threshold_says_which_side_is_asked_for(side, text):
+    estimate = row("open", 0.05, 0.0, 0.2, 0.1, side=side)
+    for one_scale in (False, True):
+        said = words(draw(intervals(estimate, one_scale=one_scale)))
+        assert f"open 0.05 [0, 0.2] against {text}" in said
+
+
+def test_what_is_within_has_a_threshold_at_both_ends():
+    def thresholds(side):
+        svg = draw(intervals(row("open", 0.05, 0.0, 0.2, 0.1, side=side), one_scale=True))
+        return len([e for e in elements(svg, "path") if e.get("stroke-dasharray")])
+
+    assert thresholds("within") == thresholds("above") + 1 == thresholds("below") + 1
 
 
 def test_verdicts_differ_in_shape_or_filling_too():

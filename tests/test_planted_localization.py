@@ -4,6 +4,7 @@ import pytest
 
 from ivfixtures.checkpoints.registry import family
 from ivfixtures.embedded.planted.localization import LAYERS, READ_IN, SUBJECTS
+from tests.evidence_levels import unbacked
 from tests.planted import judged
 from tests.planted_patching import patched
 
@@ -40,6 +41,7 @@ def test_the_suite_finds_what_is_planted(tmp_path):
     names = [checkpoint.name for checkpoint in family("planted-localization")]
     assert names == list(SUBJECTS)
     cells = judged(tmp_path, *names, claim="localization")
+    assert not any(map(unbacked, cells))
     assert {(c.checkpoint, c.task): c.decision.verdict for c in cells} == {
         (names[0], "anim_color"): "supported",
         (names[0], "can_fly"): "supported",

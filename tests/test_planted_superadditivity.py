@@ -7,6 +7,7 @@ import torch
 
 from ivfixtures.checkpoints.registry import family
 from ivfixtures.embedded.planted.superadditivity import LAYERS, SUBJECTS
+from tests.evidence_levels import unbacked
 from tests.planted import judged
 from tests.planted_patching import patched
 
@@ -74,6 +75,7 @@ def test_the_suite_finds_what_is_planted(tmp_path):
     names = [checkpoint.name for checkpoint in family("planted-superadditivity")]
     assert names == list(SUBJECTS)
     cells = judged(tmp_path, *names, claim="superadditivity")
+    assert not any(map(unbacked, cells))
     expected = ("supported", "supported", "refuted", "refuted", "not_applicable")
     assert {(c.checkpoint, c.metric): c.decision.verdict for c in cells} == {
         (name, metric): verdict

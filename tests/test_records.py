@@ -22,6 +22,7 @@ from ivevidence import (
     read_evidence,
     write_evidence,
 )
+from ivevidence.figures.data import SIDES
 from ivevidence.records import files as evidence_file
 from tests.evidence_examples import ERRORS, RUN, example_cell, example_cells
 
@@ -39,9 +40,10 @@ plain = st.recursive(
 def criteria(draw: st.DrawFn) -> Criterion:
     low, high = sorted(draw(st.tuples(finite, finite)))
     p_value = draw(st.none() | st.floats(0, 1))
-    count = draw(st.integers(0, 10**6))
+    count, side = draw(st.integers(0, 10**6)), draw(st.sampled_from(SIDES))
+    threshold = draw(st.floats(0, 1e9, exclude_min=True) if side == "within" else finite)
     name, text = draw(texts), draw(texts)
-    return Criterion(name, text, draw(numbers), low, high, draw(finite), count, p_value)
+    return Criterion(name, text, draw(numbers), low, high, threshold, count, p_value, side=side)
 
 
 @st.composite
@@ -72,7 +74,12 @@ def decisions(draw: st.DrawFn) -> Decision:
 
 cells = st.builds(
     CellRecord,
-    claim=st.builds(Claim, *[texts] * 7, thresholds=st.dictionaries(texts, finite, max_size=2)),
+    claim=st.builds(
+        Claim,
+        *[texts] * 7,
+        thresholds=st.dictionaries(texts, finite, max_size=2),
+        level=st.none() | st.sampled_from(["audit", "L0", "L1", "L2"]),
+    ),
     checkpoint=texts,
     family=st.none() | texts,
     stage=texts,
@@ -154,6 +161,16 @@ def test_outcome_needs_the_whole_interval_and_the_test(low, high, p_value, outco
 def test_an_undefined_p_value_is_refused_not_dropped(p_value, message):
     with pytest.raises(EvidenceError, match=message):
         Criterion("c", "", 0.2, 0.2, 0.3, 0.1, 50, p_value)
+
+
+def test_evidence_from_before_there_were_sides_and_levels_is_read_as_it_was():
+    cell = replace(example_cell(), figures=())
+    data = {"schema": 3, "cells": [cell.to_json()]}
+    for criterion in data["cells"][0]["decision"]["criteria"]:
+        del criterion["side"]
+    for name in ("level", "direction"):
+        del data["cells"][0]["claim"][name]
+    assert Evidence.from_json(data).cells == (cell,)
 
 
 def test_numpy_values_and_undefined_numbers_become_plain():

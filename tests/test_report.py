@@ -16,6 +16,7 @@ from ivevidence import (
     CellRecord,
     Claim,
     Comparison,
+    Criterion,
     Decision,
     Drift,
     Expectation,
@@ -24,6 +25,7 @@ from ivevidence import (
     render,
 )
 from ivevidence.records.rows import claim_rows
+from ivevidence.report.comparison_text import decision_lines
 from ivevidence.report.fragment import frame
 from ivevidence.report.html import escape, tag
 from ivevidence.report.matrix import anchors
@@ -110,6 +112,25 @@ def test_the_report_opens_with_a_row_a_claim():
     assert "|not stated in the claim's file|" in said
     places = [source.index(f'class="{name}"') for name in ("iv-rows", "iv-tiles", "iv-matrix")]
     assert places == sorted(places)
+
+
+def test_a_claim_says_what_its_evidence_is_in_its_row_and_beside_its_rule():
+    claim = replace(CLAIMS[0], level="L3", direction="both")
+    said = Page(render([example_cell(claim)])).texts
+    text = "L3, interventional, with no-op, matched null, and picking apart from deciding"
+    assert said[said.index(claim.name) + 1] == text
+    assert said[said.index("Level") + 1] == f"{text}; of what is necessary and sufficient"
+    assert "Level" not in Page(render([example_cell()])).texts  # as before there were levels
+
+
+@pytest.mark.parametrize(("side", "threshold"), [("below", "< 0.1"), ("within", "±0.1")])
+def test_a_threshold_says_which_side_is_asked_for(side, threshold):
+    criterion = Criterion("loss", "", 0.0, -0.05, 0.05, 0.1, 50, side=side)
+    cell = replace(example_cell(), decision=Decision("supported", "", (criterion,)))
+    assert threshold in Page(render([cell])).texts
+    assert f"  loss=0 [-0.05, 0.05] against {threshold} (n=50): beyond" in decision_lines(
+        cell.decision
+    )
 
 
 def test_rows_of_several_packs_stand_under_the_title_of_their_paper():

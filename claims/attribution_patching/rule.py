@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from ivevidence.records.cells import Decision
-from ivfixtures.suite.rules import about, criterion, judge
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
+from ivfixtures.suite.rules import about, judge
 from ivmethods.paths.heads import spearman
 from ivmethods.statistics.bounded import bounded_ratio
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
-from ivmethods.statistics.univariate import ALPHA, Interval, finite
+from ivmethods.statistics.univariate import Interval, finite
 
 # About four of five pairs of heads stand in the right order: 1/2 + asin(r) / pi, were both normal.
 SMALLEST_CORRELATION = 0.80
@@ -32,7 +33,16 @@ LEAST_UNITS = 29
 LEAST_NODES = 7
 # Logits: what passes of other shapes differ by.
 NOISE = 1e-4
-CRITERIA = 4
+ASKED = all_of(
+    *(
+        Asked(f"{name}, {which}", threshold)
+        for name, threshold in (
+            ("rank correlation", SMALLEST_CORRELATION),
+            ("part explained", SMALLEST_PART),
+        )
+        for which in ("all heads", "without the largest")
+    )
+)
 
 THRESHOLDS = {
     "smallest rank correlation": SMALLEST_CORRELATION,
@@ -49,8 +59,7 @@ ESTIMAND = (
     "-1. Both with all heads and without the pair's largest exact effect, in the mean over pairs."
 )
 RULE = (
-    f"Supported if both correlations exceed {SMALLEST_CORRELATION} and both parts {SMALLEST_PART}, "
-    f"each with 95 % confidence; refuted if any is short of that (5 % / {CRITERIA}); inconclusive "
+    f"{supported_if(*ASKED).capitalize()}; {refuted_if(*ASKED)}; inconclusive "
     "otherwise. Units are pairs; the means of answers where pairs share them and there are at "
     f"least {FEWEST_ANSWERS}. Bounds are those of a mean of bounded values of any distribution. "
     f"Effects up to {NOISE} logits are rounding and count as 0; estimates that are all alike have "
@@ -101,21 +110,18 @@ def decide(
         )
         needed = math.ceil(LEAST_UNITS * pairs / n) if n else None
         return Decision("inconclusive", reason, (), needed)
+    described = (
+        (correlations, "Spearman's r over heads"),
+        (parts, "1 - squared error / squared effects"),
+    )
+    values = [
+        (measure(*(arrays[kept] for arrays in compared)), description)
+        for measure, description in described
+        for compared in ((effects, estimates), rest)
+    ]
     criteria = [
-        criterion(
-            f"{name}, {which}",
-            description,
-            _mean(measure(*(values[kept] for values in compared)), units, seed),
-            threshold,
-        )
-        for name, description, measure, threshold in (
-            ("rank correlation", "Spearman's r over heads", correlations, SMALLEST_CORRELATION),
-            ("part explained", "1 - squared error / squared effects", parts, SMALLEST_PART),
-        )
-        for which, compared in (
-            ("all heads", (effects, estimates)),
-            ("without the largest", rest),
-        )
+        asked.criterion(description, _mean(each, units, seed, asked))
+        for asked, (each, description) in zip(ASKED, values, strict=True)
     ]
     return about(judge(criteria, samples=pairs), labels)
 
@@ -155,9 +161,12 @@ def _flat(
 
 
 def _mean(
-    values: Float[np.ndarray, " sample"], units: Integer[np.ndarray, " sample"], seed: int
+    values: Float[np.ndarray, " sample"],
+    units: Integer[np.ndarray, " sample"],
+    seed: int,
+    asked: Asked,
 ) -> Interval:
-    """Mean over units of values in [-1, 1]; the upper bound has a criterion's share of alpha."""
+    """Mean over units of values in [-1, 1]."""
     means = np.bincount(units, values) / np.bincount(units)
-    interval = bounded_ratio(means, seed=seed, alpha_high=ALPHA / CRITERIA)
+    interval = bounded_ratio(means, seed=seed, **asked.alphas)
     return replace(interval, n=len(values))

@@ -23,6 +23,7 @@ CLAIM = PAPER.claim(
     "agreement",
     title="Attribution patching approximates activation patching",
     section="abstract",
+    level="L2",  # heads are patched; picking and deciding are one, as nothing is picked
     quote="We investigate Attribution Patching (AtP), a fast gradient-based approximation to "
     "Activation Patching",
     estimand=ESTIMAND,

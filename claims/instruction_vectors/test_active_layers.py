@@ -14,10 +14,11 @@ from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import activity as head_shares
 from claims.instruction_vectors.views import patched
 from ivevidence.records.cells import Decision
+from ivfixtures.suite.asked import Asked, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import criterion, judge, no_headroom
+from ivfixtures.suite.rules import judge, no_headroom
 from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.patching.sweep import LayerTuple, Sweep
@@ -32,9 +33,14 @@ MOST_TUPLES = 10
 SMALLEST_DIFFERENCE = 0.05
 LEAST_LAYERS = 6
 LEAST_SAMPLES = 15
+RAW = Asked("mean activity, layers of the top tuples - rest", SMALLEST_DIFFERENCE)
+SPECIFIC = Asked(
+    "the same, activity minus that under the contrast instruction", SMALLEST_DIFFERENCE
+)
 
 CLAIM = PAPER.claim(
     "active_layers",
+    level="L1",  # patching picks the layers; what decides is read off their heads
     title="The layers of the top tuples are more active than the rest",
     section="6.1",
     quote="we notice that the layers which contain significantly active heads (Table 2) for a "
@@ -48,14 +54,14 @@ CLAIM = PAPER.claim(
     rule=f"The picking part picks the at most {MOST_TUPLES} non-degenerate tuples of two or "
     f"three layers with the largest mean effect among those whose effect and specific effect close "
     f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. On the others the claim is "
-    f"supported if both differences are above {SMALLEST_DIFFERENCE}: five of a hundred "
-    f"high-ranking paths more through a head of these layers than through one of the rest, and "
-    f"five more than under the contrast instruction (lower bounds, one-sided 5 %: the wider one of "
+    f"{supported_if(RAW, SPECIFIC)}: {SMALLEST_DIFFERENCE:.0%} of the high-ranking paths more "
+    f"through a head of these layers than through one of the rest, and as many more than under the "
+    f"contrast instruction (bounds: the wider one of "
     f"a bootstrap over samples and one for bounded quantities, Gaffke, this alone where "
     f"resampling gives none), and if the second is too "
     f"large for chance among layers (one-sided 5 %, sign flips of the products of the two depth "
-    f"profiles' cosine components: a profile of the same smoothness, but unrelated). Refuted if "
-    f"the upper bound of the first is short of {SMALLEST_DIFFERENCE} (one-sided 5 %). Inconclusive "
+    f"profiles' cosine components: a profile of the same smoothness, but unrelated). By the "
+    f"first alone it is {refuted_if(RAW)}. Inconclusive "
     f"otherwise: what the contrast has as well may be depth's doing. Inconclusive, too, if all "
     f"layers are in equally many tuples, without headroom (mean rr gap over all samples below "
     f"{SMALLEST_HEADROOM}), and with fewer than {LEAST_SAMPLES} samples that decide and have a "
@@ -148,24 +154,20 @@ def decide(
     beyond = profiles - contrast[kept][:, list(layers)].mean(axis=2)
     p = _unrelated_p(weights, beyond.mean(axis=0), flips=resamples, seed=seed)
     reach = float(weights[weights > 0].sum())
-    bounds = f"{len(layers)} layers, {len(chosen)} tuples (bounds: one-sided 5 %)"
+    looked_at = f"{len(layers)} layers, {len(chosen)} tuples"
 
     def difference(values: Float[np.ndarray, "sample layer"], largest: float) -> Interval:
         each, how = values @ weights, {"seed": seed, "resamples": resamples}
         bounded = bounded_ratio(each, lowest=-largest, highest=largest, seed=seed, draws=resamples)
         return backed(bootstrap(_mean, each, smooth=True, **how), bounded)
 
-    raw = criterion(
-        "mean activity, layers of the top tuples - rest",
-        f"weighted with the tuples that each layer is in; {bounds}",
+    raw = RAW.criterion(
+        f"weighted with the tuples that each layer is in; {looked_at}",
         difference(profiles, reach),
-        SMALLEST_DIFFERENCE,
     )
-    specific = criterion(
-        "the same, activity minus that under the contrast instruction",
-        f"p: sign flips of cosine components; {bounds}",
+    specific = SPECIFIC.criterion(
+        f"p: sign flips of cosine components; {looked_at}",
         difference(beyond, 2 * reach),
-        SMALLEST_DIFFERENCE,
         p_value=p,
     )
     decision = judge([raw, specific], samples=len(own))

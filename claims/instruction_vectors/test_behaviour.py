@@ -10,16 +10,19 @@ from claims.instruction_vectors.needs import every_behaviour
 from claims.instruction_vectors.paper import PAPER
 from ivevidence.records.cells import Decision
 from ivfixtures.data.instructed import behaviour
+from ivfixtures.suite.asked import Asked, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import COMPETENT, criterion, judge
+from ivfixtures.suite.rules import COMPETENT, judge
 from ivmethods.statistics.univariate import clopper_pearson
 
 SMALLEST_ACCURACY = COMPETENT
+IA = Asked("IA", SMALLEST_ACCURACY)
 
 CLAIM = PAPER.claim(
     "behaviour",
+    level="L0",
     title="The checkpoint follows the task's instruction",
     section="3",
     quote="We find that most models are able to follow instructions for most tasks with a high "
@@ -28,8 +31,7 @@ CLAIM = PAPER.claim(
     "answer is a valid response, right or wrong. With --judge, a model decides what is valid where "
     "the task says in words what a response should be (Table 19); otherwise the task's stated set "
     "of responses does.",
-    rule=f"Supported if IA is above {SMALLEST_ACCURACY:.0%} with its exact lower bound "
-    f"(Clopper-Pearson, one-sided 5 %), refuted if its upper bound is below, inconclusive "
+    rule=f"With exact bounds (Clopper-Pearson), {supported_if(IA)}, {refuted_if(IA)}, inconclusive "
     f"otherwise. The sentence speaks of most models and most tasks: each cell is one of them.",
     thresholds={"smallest IA": SMALLEST_ACCURACY},
     quantifier="most",  # "most models ... most tasks": most cells
@@ -38,12 +40,7 @@ CLAIM = PAPER.claim(
 
 def decide(valid: Bool[np.ndarray, " sample"]) -> Decision:
     """The verdict on which answers are valid responses, as CLAIM.rule says."""
-    share = criterion(
-        "IA",
-        "share of samples with a valid response (exact bounds, one-sided 5 %)",
-        clopper_pearson(valid),
-        SMALLEST_ACCURACY,
-    )
+    share = IA.criterion("share of samples with a valid response, exact", clopper_pearson(valid))
     return judge([share], samples=len(valid))
 
 

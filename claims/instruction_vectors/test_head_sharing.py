@@ -12,18 +12,21 @@ from claims.instruction_vectors.head_exhibits import TaskPaths
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import activity
 from ivevidence.records.cells import Decision
+from ivfixtures.suite.asked import Asked, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import criterion, judge
+from ivfixtures.suite.rules import judge
 from ivmethods.paths.heads import ACTIVE, samples_to_tell_idle, with_paths
 from ivmethods.paths.results import Tracing
 from ivmethods.paths.sharing import activities_compared, sharing
 
 SMALLEST_DIFFERENCE = 0.10
+DIFFERENCE = Asked("chance-corrected Jaccard, first fifth - last third", SMALLEST_DIFFERENCE)
 
 CLAIM = PAPER.claim(
     "head_sharing",
+    level="L1",  # paths and activities are a decomposition of what runs anyway
     title="Contrastive tasks share their active heads in early layers, not in late ones",
     section="6.1",
     quote="Overall, we observe that instruction vectors corresponding to different tasks are "
@@ -34,8 +37,7 @@ CLAIM = PAPER.claim(
     f"its contrast (mean activity above {ACTIVE}), chance-corrected: 1 for equal sets, 0 on "
     f"average for random sets of the same sizes. Estimated is that of the first fifth of the "
     f"layers minus that of the last third.",
-    rule=f"Supported if the first fifth's similarity exceeds the last third's by more than "
-    f"{SMALLEST_DIFFERENCE}, refuted if it does not, both with 95 % confidence; inconclusive "
+    rule=f"The claim is {supported_if(DIFFERENCE)}, {refuted_if(DIFFERENCE)}, inconclusive "
     f"otherwise. An activity that the samples cannot tell from {ACTIVE} (one-sided test for means "
     f"of bounded quantities, 5 % divided by the number of activities: those of the heads of both "
     f"groups in both tasks) may be on either side of it: the bounds are the smallest and the "
@@ -79,12 +81,10 @@ def decide(
             )
             return Decision("inconclusive", reason, (), None)
     early, late = found.corrected
-    difference = criterion(
-        "chance-corrected Jaccard, first fifth - last third",
-        f"{early:.3g} - {late:.3g}; bounds over the sides of {found.undecided} of {tests} "
-        f"activities that cannot be told from {ACTIVE} (95 %)",
+    difference = DIFFERENCE.criterion(
+        f"{early:.3g} - {late:.3g}; over the sides of {found.undecided} of {tests} activities that "
+        f"cannot be told from {ACTIVE}",
         found.difference,
-        SMALLEST_DIFFERENCE,
     )
     return judge([difference], samples=len(own))
 

@@ -12,21 +12,24 @@ from claims.instruction_vectors.gates import REPHRASINGS, WEIGHTS_HERE
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.probing import Probes
 from ivevidence.records.cells import Decision
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import criterion, judge
+from ivfixtures.suite.rules import judge
 from ivmethods.method import Result
 from ivmethods.probes.held_out import OneAgainstRest, Probe, accuracy, lead
 from ivmethods.probes.methods import FOLDS
-from ivmethods.statistics.univariate import ALPHA
 
 SMALLEST_ACCURACY = 0.98
 SMALLEST_LEAD = 0.10
-CONTROLS = 4
+CONTROLS = ("bag of words", "layer-0 input", "shuffled labels", "random weights")
+ACCURACY = Asked("accuracy", SMALLEST_ACCURACY)
+LEADS = all_of(*(Asked(f"lead over {name}", SMALLEST_LEAD) for name in CONTROLS))
 
 CLAIM = PAPER.claim(
     "linear_separability",
+    level="L1",  # a probe reads the residuals and changes none
     title="T_inst residuals of rephrased instructions are linearly separable by task",
     section="5.1",
     quote="We find that our linear probe has high accuracy for all task clusters (98%<<). This "
@@ -40,15 +43,14 @@ CLAIM = PAPER.claim(
     "accuracy minus that of the same regression on the bag of words, on the layer-0 input, with "
     "shuffled labels, and on a copy of the checkpoint with random weights: high accuracy that "
     "these reach, too, is that of the wording.",
-    rule=f"At most {probing.MOST_REPHRASINGS} rephrasings a task. Accuracy: supported if above "
-    f"{SMALLEST_ACCURACY} with its lower bound (one-sided 5 %, exact for independent "
-    "instructions), refuted if its upper bound is short of that, inconclusive otherwise; too few "
-    "rephrasings for a probe without a mistake to be supported (below 122 of each of four "
-    f"tasks, 183 of each of two) are told. Lead: supported if above {SMALLEST_LEAD:.0%} over each "
-    "control with its lower bound (one-sided 5 %); inconclusive without room, where a control "
-    "does so well that not even a probe without a mistake could be shown to lead it by that much; "
-    f"refuted if the lead over a control that leaves room has an upper bound short of it "
-    f"(one-sided 5 % / {CONTROLS}). Where rephrasings of the task and of others have "
+    rule=f"At most {probing.MOST_REPHRASINGS} rephrasings a task. Metric accuracy: with bounds "
+    f"that are exact for independent instructions, {supported_if(ACCURACY)}, "
+    f"{refuted_if(ACCURACY)}, inconclusive otherwise; too few rephrasings for a probe without a "
+    "mistake to be supported (below 122 of each of four "
+    f"tasks, 183 of each of two) are told. Metric lead: {supported_if(*LEADS)}; inconclusive "
+    "without room, where a control does so well that not even a probe without a mistake could be "
+    "shown to lead it by that much; of the controls that leave room, "
+    f"{refuted_if(*LEADS)}. Where rephrasings of the task and of others have "
     "equal bags of words, the lead over the bag of words is that on these.",
     thresholds={
         "smallest accuracy": SMALLEST_ACCURACY,
@@ -64,13 +66,10 @@ def decide_accuracy(found: OneAgainstRest, *, ways: int = 1) -> Decision:
 
     ways: to be refuted, where this is one decision of several.
     """
-    bounds = f"bounds: one-sided 5 % below, 5 %{f' / {ways}' if ways > 1 else ''} above"
+    (asked,) = all_of(ACCURACY, times=ways)
     own, others = len(found.own), len(found.others)
-    share = criterion(
-        "accuracy",
-        f"balanced accuracy on held-out rephrasings ({bounds})",
-        accuracy(found, alpha_high=ALPHA / ways),
-        SMALLEST_ACCURACY,
+    share = asked.criterion(
+        "balanced accuracy on held-out rephrasings", accuracy(found, **asked.alphas)
     )
     decision = judge([share], samples=own + others)
     if decision.verdict == "inconclusive" and not _can_support(own, others):
@@ -85,23 +84,17 @@ def decide_accuracy(found: OneAgainstRest, *, ways: int = 1) -> Decision:
 
 
 def decide_lead(leads: Mapping[str, tuple[OneAgainstRest, OneAgainstRest]]) -> Decision:
-    """The verdict on the probe and each control on the same rephrasings, as CLAIM.rule says.
-
-    Supported is an intersection-union test: each criterion's `low` is at the full alpha. Refuted
-    is any one of the controls, so each `high` is at alpha / their number (Bonferroni).
-    """
-    ways = len(leads)
+    """The verdict on the probe and each control on the same rephrasings, as CLAIM.rule says."""
     criteria, full, is_short = [], [], False
-    for name, (found, control) in leads.items():
+    for name, asked in zip(CONTROLS, LEADS, strict=True):
+        found, control = leads[name]
         perfect = _perfect(len(found.own), len(found.others))
         has_room = lead(perfect, control).low > SMALLEST_LEAD
         criteria.append(
-            criterion(
-                f"lead over {name}",
+            asked.criterion(
                 f"balanced accuracy {found.accuracy:.3f} minus {control.accuracy:.3f}, that of the "
-                f"{name} on the same rephrasings (bounds: one-sided 5 % below, 5 % / {ways} above)",
-                lead(found, control, alpha_high=ALPHA / ways),
-                SMALLEST_LEAD,
+                f"{name} on the same rephrasings",
+                lead(found, control, **asked.alphas),
             )
         )
         if not has_room:

@@ -16,10 +16,11 @@ from claims.instruction_vectors.views import in_metric, patched
 from ivevidence.records.cells import Criterion, Decision
 from ivfixtures.measuring.inquiry import Inquiry, Then
 from ivfixtures.suite import exhibits
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import about, criterion, judge, no_headroom
+from ivfixtures.suite.rules import about, judge, no_headroom
 from ivmethods.model.methods import Runs
 from ivmethods.patching.methods import AllLayers, Controls
 from ivmethods.patching.sweep import LayerTuple, Sweep
@@ -38,12 +39,19 @@ RIVALS = {
     "other positions": "positions",
     "neutral sentences": "neutral",
 }
-PART_OF_ALL = f"lead over {SMALLEST_PART_OF_ALL:.0%} of all layers"
-OWN_CRITERIA = {"closed share", "specifically closed share", PART_OF_ALL}
-CRITERIA = len(OWN_CRITERIA) + len(RIVALS)
+ASKED = all_of(
+    Asked("closed share", SMALLEST_CLOSED_SHARE),
+    Asked("specifically closed share", SMALLEST_CLOSED_SHARE),
+    Asked(f"lead over {SMALLEST_PART_OF_ALL:.0%} of all layers", 0.0),
+    *(Asked(f"lead over {name}", 0.0) for name in RIVALS),
+)
+OWN = CLOSED, SPECIFIC, PART_OF_ALL = ASKED[:3]
+LEADS = dict(zip(RIVALS, ASKED[3:], strict=True))
 
 CLAIM = PAPER.claim(
     "localization",
+    level="L3",  # no-op, norm-matched vectors and other instructions, picked apart
+    direction="sufficient",  # written into the run without the instruction
     title="T_inst's residual at few layers carries the instruction",
     section="5.1",
     quote="our setup checks for localizability of instruction digests by testing whether the model "
@@ -57,15 +65,12 @@ CLAIM = PAPER.claim(
     f"inert last one does not count), the picking part picks the one whose smaller one of mean "
     f"effect and mean specific effect is largest, and the rivals with the largest mean effect: of "
     f"norm-matched random vectors, of the instruction's other positions, of neutral sentences. On "
-    f"the other samples, supported if the tuple closes more than {SMALLEST_CLOSED_SHARE:.0%} of "
-    f"the gap with its effect and with its specific effect, if its effect exceeds that of "
-    f"every vector of these kinds, and if it is more than {SMALLEST_PART_OF_ALL:.0%} of "
-    f"the effect of all layers together: each with its lower bound (one-sided 5 %). "
-    f"Refuted if an upper bound is short of its threshold, of a lead that over the "
-    f"picked rival (one-sided 5 % / {CRITERIA}, as there are {CRITERIA} ways to be refuted), "
-    f"inconclusive otherwise. Each bound is the wider one of a bootstrap over samples and one for "
-    f"bounded quantities (Gaffke; this alone where resampling gives none); "
-    f"where samples share answers and there are at least "
+    f"the other samples, {supported_if(*ASKED)}; {refuted_if(*ASKED)}; inconclusive otherwise. "
+    f"Closed is what share of the gap the tuple's effect closes, specifically that of its specific "
+    f"effect; leads are of its effect, over that of all layers together and over every vector of "
+    f"a kind for support, over the picked one alone for refutation. Each bound is the wider one of "
+    f"a bootstrap over samples and one for bounded quantities (Gaffke; this alone where resampling "
+    f"gives none); where samples share answers and there are at least "
     f"{FEWEST_ANSWERS}, also one over answers (jackknife). Inconclusive instead of refuted where "
     f"no rival refutes and another tuple of few layers, or a pair, may do what is asked, by its "
     f"upper bounds over all samples: it was missed, or two layers are not few here. Inconclusive "
@@ -134,9 +139,6 @@ def decide(
     rivals: effects at the chosen tuple of the other vectors, by their kind; a kind without any is
     left out. all_layers: effect of patching every layer. gap: rr(instructed) - rr(target).
     labels: the right answers. All hold all samples; those that picked are dropped here.
-
-    Supported is an intersection-union test: each criterion's `low` is at the full alpha. Refuted
-    is any one of six, so each `high` is at alpha / 6 (Bonferroni).
     """
     if no_room := no_headroom(gap, SMALLEST_HEADROOM):
         return no_room
@@ -148,46 +150,34 @@ def decide(
         reason = "no headroom: no gap on the samples that decide"
         return Decision("inconclusive", reason, (), None)
     closed, answers = effects[:, chosen], list(compress(labels, deciding))
-    units = clusters(answers)
-    bounds = f"bounds: one-sided 5 % below, 5 % / {CRITERIA} above"
-
-    high = ALPHA / CRITERIA
+    units, alphas = clusters(answers), CLOSED.alphas
 
     def unshaped(effect: Float[np.ndarray, " sample"]) -> Interval:
         """Without resampling: of bounded values, and over answers."""
-        arrays = effect[deciding], gap[deciding]
-        interval = bounded_ratio(*arrays, draws=resamples, seed=seed, alpha_high=high)
+        effect, gaps = effect[deciding], gap[deciding]
+        interval = bounded_ratio(effect, gaps, draws=resamples, seed=seed, **alphas)
         if units is not None:
-            interval = wider(interval, clustered_ratio(*arrays, units, alpha_high=high))
+            interval = wider(interval, clustered_ratio(effect, gaps, units, **alphas))
         return interval
 
     def share_of_gap(
-        name: str,
+        asked: Asked,
         description: str,
         effect: Float[np.ndarray, " sample"],
-        threshold: float,
         others: Sequence[Float[np.ndarray, " sample"]] = (),
     ) -> Criterion:
         """others: effects that have to be above the threshold, too, for support."""
         arrays = effect[deciding], gap[deciding]
         resampled = bootstrap(
-            ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, alpha_high=high
+            ratio_of_means, *arrays, smooth=True, resamples=resamples, seed=seed, **alphas
         )
         interval = above_all(backed(resampled, unshaped(effect)), list(map(unshaped, others)))
-        return criterion(name, f"{description} ({bounds})", interval, threshold)
+        return asked.criterion(description, interval)
 
     criteria = [
+        share_of_gap(CLOSED, "mean effect of the chosen tuple / mean gap", closed),
         share_of_gap(
-            "closed share",
-            "mean effect of the chosen tuple / mean gap",
-            closed,
-            SMALLEST_CLOSED_SHARE,
-        ),
-        share_of_gap(
-            "specifically closed share",
-            "mean specific effect of the chosen tuple / mean gap",
-            specific[:, chosen],
-            SMALLEST_CLOSED_SHARE,
+            SPECIFIC, "mean specific effect of the chosen tuple / mean gap", specific[:, chosen]
         ),
     ]
     for name, values in rivals.items():
@@ -195,11 +185,10 @@ def decide(
             best = int(values[is_discovery].mean(axis=0).argmax())
             criteria.append(
                 share_of_gap(
-                    f"lead over {name}",
+                    LEADS[name],
                     f"mean (effect - effect of the best of {values.shape[1]} {name}) / mean gap; "
                     "the lower bound is the smallest over all of these",
                     closed - values[:, best],
-                    0.0,
                     [closed - column for column in np.delete(values, best, axis=1).T],
                 )
             )
@@ -209,7 +198,6 @@ def decide(
             f"mean (effect - {SMALLEST_PART_OF_ALL:.0%} of the effect of patching every layer) / "
             "mean gap",
             closed - SMALLEST_PART_OF_ALL * all_layers,
-            0.0,
         )
     )
     return about(judge(criteria, samples=len(gap)), answers)
@@ -236,23 +224,23 @@ def unless_elsewhere(
     refutes at no smaller level than the other tuples are excluded at, or at an unknown one.
     """
     short = {c.name for c in decision.criteria if c.outcome == "short"}
-    if not short <= OWN_CRITERIA:
+    if not short <= {asked.name for asked in OWN}:
         return _at_level(decision, None)
     if not short:
         return decision
     counted = sum(len(t) == 1 and not inert for t, inert in zip(tuples, degenerate, strict=True))
     few = few_layers(counted)
 
-    def level(values: Float[np.ndarray, " sample"], threshold: float) -> float:
-        bounds = bounded_ratio(values, gap, draws=draws, seed=seed, alpha_high=ALPHA / CRITERIA)
-        return (bounds.level(threshold) or 1.0) if bounds.high < threshold else 1.0
+    def level(values: Float[np.ndarray, " sample"], asked: Asked) -> float:
+        bounds = bounded_ratio(values, gap, draws=draws, seed=seed, **asked.alphas)
+        return (bounds.level(asked.threshold) or 1.0) if bounds.high < asked.threshold else 1.0
 
     def excluded_at(column: int) -> float:
         own = effects[:, column]
         return min(
-            level(own, SMALLEST_CLOSED_SHARE),
-            level(specific[:, column], SMALLEST_CLOSED_SHARE),
-            level(own - SMALLEST_PART_OF_ALL * all_layers, 0.0),
+            level(own, CLOSED),
+            level(specific[:, column], SPECIFIC),
+            level(own - SMALLEST_PART_OF_ALL * all_layers, PART_OF_ALL),
         )
 
     largest = 0.0
@@ -275,7 +263,7 @@ def _at_level(decision: Decision, least: float | None) -> Decision:
     """The decision, its own criteria short at no smaller level than `least`; None: unknown."""
     criteria = tuple(
         replace(c, level=None if None in (c.level, least) else max(c.level or 0.0, least or 0.0))
-        if c.outcome == "short" and c.name in OWN_CRITERIA
+        if c.outcome == "short" and c.name in {asked.name for asked in OWN}
         else c
         for c in decision.criteria
     )

@@ -14,6 +14,7 @@ TABLES = 4
 
 CLAIM = PAPER.claim(
     "published_audit",
+    level="audit",
     title="Tables 5-8 show the inequality for all models and tasks",
     section="5.1, Tables 5-8",
     quote="We find that, for all models and tasks, the inequality indeed holds to a significant "
@@ -21,7 +22,7 @@ CLAIM = PAPER.claim(
     estimand="Of the pairs of layers that the paper tests for a model and task: the share on which "
     "f(ij) >= f(i) + f(j) holds on significantly more than half of the samples. No model is run: "
     "the paper's t-tests hold a share of samples against 50.0 and so reject whatever the data, but "
-    "each printed t and p can be decoded to the number of samples.",
+    "each printed t and p tell the number of samples.",
     rule=f"A printed t and p stand for every count of {SAMPLES} samples that prints alike (-inf: 0 "
     f"or {SAMPLES}). Tests of one layer and of pairs with the last block are degenerate and not "
     f"judged. The others take exact one-sided binomial tests of both sides, Holm over the judged "

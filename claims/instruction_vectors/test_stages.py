@@ -15,10 +15,11 @@ from claims.instruction_vectors.stages import comparable, kept_tuples, stages
 from claims.instruction_vectors.views import Patched, patched
 from ivevidence.records.cells import Decision
 from ivfixtures.data.instructed import InstructedData, behaviour
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import about, criterion, judge, judge_all, no_headroom
+from ivfixtures.suite.rules import about, judge, judge_all, no_headroom
 from ivmethods.method import Result
 from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE
@@ -26,7 +27,7 @@ from ivmethods.patching.resemblance import Sweeps
 from ivmethods.patching.sweep import Sweep
 from ivmethods.statistics.bounded import wider
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
-from ivmethods.statistics.univariate import ALPHA, finite
+from ivmethods.statistics.univariate import finite
 
 SMALLEST_HEADROOM = superadditivity.SMALLEST_HEADROOM
 SMALLEST_DIFFERENCE = 0.10
@@ -35,6 +36,12 @@ LEAST_TUPLES = 6  # three are left without each stage's largest
 COMPARED = ("base", "sft", "dpo")
 OWN = ("sft", "dpo")
 RIVALS = (("base", "sft"), ("base", "dpo"))
+LEADS = all_of(
+    *(
+        Asked(f"correlation {'-'.join(OWN)} minus {'-'.join(rival)}", SMALLEST_DIFFERENCE)
+        for rival in RIVALS
+    )
+)
 GATES = (order(2), COMPETENCE, headroom(SMALLEST_HEADROOM))
 OF_SWEEPS = {
     "answers": behaviour,
@@ -45,6 +52,7 @@ OF_SWEEPS = {
 
 CLAIM = PAPER.claim(
     "stages",
+    level="L2",  # sweeps without a null of their own; separability alone would be L1
     title="Post-training refines instruction vectors and does not change their nature",
     section="5.1",
     quote="Since we observe superadditivity across all model checkpoints, it is likely that the "
@@ -60,12 +68,11 @@ CLAIM = PAPER.claim(
     "Metrics superadditivity (on rr) and separability: what the claims of these names estimate, at "
     "each stage; of separability, the accuracy (whether the wording alone reaches it, the lead "
     "cells of that claim say).",
-    rule=f"Resemblance: supported if both differences exceed {SMALLEST_DIFFERENCE} (jackknife over "
-    f"samples, the same ones in all stages, one-sided 5 %), refuted if one is short of it "
-    f"(one-sided 5 % / {len(RIVALS)}), both with all tuples and without the one or more that have "
-    f"the largest effect at a stage: one giant is no pattern. Where samples share answers "
-    f"and there are at least {FEWEST_ANSWERS}, answers take the place of samples. "
-    f"Superadditivity and separability, read as 'present in base "
+    rule=f"Resemblance: with bounds of a jackknife over samples, the same ones in all stages, "
+    f"{supported_if(*LEADS)}, {refuted_if(*LEADS)}, both with all tuples and "
+    f"without the one or more that have the largest effect at a stage: one giant is no pattern. "
+    f"Where samples share answers and there are at least {FEWEST_ANSWERS}, answers take the place "
+    f"of samples. Superadditivity and separability, read as 'present in base "
     f"and post-trained alike': supported if the claim's own rule supports it at every stage, "
     f"refuted if it refutes it at any (with its 5 % shared between the stages, too); a property "
     f"that is absent everywhere is refuted, as the sentence says that it is observed. Inconclusive "
@@ -99,9 +106,6 @@ def decide(
 
     effects, gaps: by stage, in rr, of the same samples; effects of non-degenerate tuples. labels:
     the right answers.
-
-    Being above the larger of two correlations is being above both: an intersection-union test, each
-    `low` at the full alpha. Refuted is any one of two, so each `high` is at alpha / 2 (Bonferroni).
     """
     means = {s: finite(effects[s], "effects", "stages").mean(axis=0) for s in COMPARED}
     if reason := _undecidable(means, gaps, samples=len(labels)):
@@ -117,18 +121,16 @@ def decide(
     smaller = np.ones(sweeps.tuples, dtype=bool)
     smaller[[int(mean.argmax()) for mean in means.values()]] = False
     rest = Sweeps({stage: effects[stage][:, smaller] for stage in COMPARED}, units)
-    bounds = f"bounds: one-sided 5 % below, 5 % / {len(RIVALS)} above"
     criteria = []
-    for rival in RIVALS:
+    for rival, asked in zip(RIVALS, LEADS, strict=True):
         own, other = sweeps.correlation(*OWN), sweeps.correlation(*rival)
-        alone = [each.lead(OWN, rival, alpha_high=ALPHA / len(RIVALS)) for each in (sweeps, rest)]
+        high = asked.alphas["alpha_high"]
+        alone = [each.lead(OWN, rival, alpha_high=high) for each in (sweeps, rest)]
         criteria.append(
-            criterion(
-                f"correlation sft-dpo minus {'-'.join(rival)}",
+            asked.criterion(
                 f"{own:.3g} - {other:.3g}; without the {np.sum(~smaller)} largest tuples of "
-                f"{len(smaller)} {alone[1].estimate:.3g}, the wider bounds count ({bounds})",
+                f"{len(smaller)} {alone[1].estimate:.3g}, the wider bounds count",
                 wider(*alone),
-                SMALLEST_DIFFERENCE,
             )
         )
     return about(judge(criteria, samples=sweeps.samples), labels)

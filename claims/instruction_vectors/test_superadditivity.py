@@ -13,10 +13,11 @@ from claims.instruction_vectors.views import Patched, in_metric, patched
 from ivevidence.records.cells import Decision
 from ivfixtures.measuring.inquiry import Inquiry, Then
 from ivfixtures.suite import exhibits
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import about, criterion, judge, judge_all, no_headroom
+from ivfixtures.suite.rules import about, judge, judge_all, no_headroom
 from ivmethods.model.methods import Runs
 from ivmethods.patching.discovery import SMALLEST_CLOSED_SHARE, largest_specific
 from ivmethods.patching.interactions import interactions
@@ -24,7 +25,6 @@ from ivmethods.patching.methods import Controls
 from ivmethods.patching.sweep import Sweep
 from ivmethods.statistics.clusters import FEWEST_ANSWERS, clusters
 from ivmethods.statistics.conjunction import majority_share
-from ivmethods.statistics.univariate import ALPHA
 
 SMALLEST_HEADROOM = 0.10
 MOST_PAIRS = 10
@@ -32,9 +32,14 @@ SMALLEST_POSITIVE_SHARE = 0.50
 SMALLEST_INTERACTION = 0.05
 SATURATED = 0.80
 LEAST_SAMPLES = 15
+METRICS = ("rr", "logit")
+SHARE = Asked("share of samples with a positive interaction", SMALLEST_POSITIVE_SHARE)
+SHARE_IN_RR = all_of(SHARE, times=len(METRICS))
 
 CLAIM = PAPER.claim(
     "superadditivity",
+    level="L3",  # no-op, the contrast's effects and random vectors, picked apart
+    direction="sufficient",  # written into the run without the instruction
     title="Two layers together have more effect than the sum of each alone",
     section="5.1",
     quote="we find that the instructional representations at various individual layers have a "
@@ -47,15 +52,15 @@ CLAIM = PAPER.claim(
     f"mean effect among those whose effect and specific effect close at least "
     f"{SMALLEST_CLOSED_SHARE:.0%} of the gap; none: inconclusive. Not applicable where one layer "
     f"closes at least {SATURATED:.0%} of the gap there: nothing is left for a second one to add. "
-    f"On the other samples, supported if the share that the majority of the pairs reaches is above "
-    f"{SMALLEST_POSITIVE_SHARE:.0%} (partial conjunction over the pairs: sums of signs and "
-    f"binomial tests; ties count against; one-sided 5 %; where samples share "
-    f"answers and there are at least {FEWEST_ANSWERS}, by answer, too: all samples of an answer "
-    f"flip together), refuted if the rest of the pairs is "
-    f"below by the same test of the opposite, inconclusive otherwise. 1/rank is convex, so that "
-    f"effects which add up in logits interact in rr: metric rr is supported only if logit is, too, "
-    f"and refuted if either is (5 % shared). Inconclusive without headroom (mean rr gap over all "
-    f"samples below {SMALLEST_HEADROOM}) and with fewer than {LEAST_SAMPLES} samples that decide.",
+    f"On the other samples, of the share that the majority of the pairs reaches, "
+    f"{supported_if(SHARE)}; {refuted_if(SHARE)}, by the same test of the rest of the pairs and "
+    f"the opposite; inconclusive otherwise. The test is partial conjunction over the pairs: sums "
+    f"of signs and binomial tests; ties count against; where samples share answers and there are "
+    f"at least {FEWEST_ANSWERS}, by answer, too: all samples of an answer flip together. 1/rank is "
+    f"convex, so that effects which add up in logits interact in rr: metric rr is supported only "
+    f"if logit is, too, and in either {refuted_if(*SHARE_IN_RR)}. Inconclusive "
+    f"without headroom (mean rr gap over all samples below {SMALLEST_HEADROOM}) and with fewer "
+    f"than {LEAST_SAMPLES} samples that decide.",
     thresholds={
         "smallest headroom": SMALLEST_HEADROOM,
         "most pairs": MOST_PAIRS,
@@ -118,21 +123,19 @@ def decide(
     if (n := int(deciding.sum())) < LEAST_SAMPLES:
         reason = f"{n} samples decide, but should be at least {LEAST_SAMPLES}"
         return Decision("inconclusive", reason, (), None)
+    (asked,) = all_of(SHARE, times=ways)
     effect = together[deciding][:, list(chosen)]
     interaction = interactions(singles[deciding], effect, [pairs[pair] for pair in chosen])
     answers = list(compress(labels, deciding))
     share, p = majority_share(
         interaction > SMALLEST_INTERACTION * np.abs(effect),
         clusters=clusters(answers),
-        alpha_high=ALPHA / ways,
+        **asked.alphas,
     )
-    superadditive = criterion(
-        "share of samples with a positive interaction",
+    superadditive = asked.criterion(
         f"interaction above {SMALLEST_INTERACTION:.0%} of the effect; what the majority of "
-        f"{len(chosen)} pairs reaches; p: partial conjunction (bounds: one-sided 5 % below, "
-        f"5 % / {ways} above)",
+        f"{len(chosen)} pairs reaches; p: partial conjunction",
         share,
-        SMALLEST_POSITIVE_SHARE,
         p_value=p,
     )
     return about(judge([superadditive], samples=len(rr_gap)), answers)
@@ -146,7 +149,7 @@ def judge_view(
     In rr, the verdict is on both metrics, each with pairs of its own; not applicable where rr
     itself is saturated.
     """
-    metrics = ("rr", "logit") if view.metric == "rr" else (view.metric,)
+    metrics = METRICS if view.metric == "rr" else (view.metric,)
     ways *= len(metrics)
     decisions = {name: _judge_metric(view, labels, name, ways=ways) for name in metrics}
     chosen, own = decisions[view.metric]

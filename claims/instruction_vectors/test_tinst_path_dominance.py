@@ -1,6 +1,7 @@
 """T_inst path dominance (section 6.1): no later token, nor the one before, has as many paths."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,20 +11,25 @@ from claims.instruction_vectors.gates import COMPETENCE
 from claims.instruction_vectors.paper import PAPER
 from claims.instruction_vectors.path_views import path_counts
 from ivevidence.records.cells import Decision
+from ivfixtures.suite.asked import Asked, all_of, refuted_if, supported_if
 from ivfixtures.suite.cells import Cell
 from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
-from ivfixtures.suite.rules import criterion, judge
+from ivfixtures.suite.rules import judge
 from ivmethods.paths.methods import Attribution
 from ivmethods.paths.results import Attributed, Tracing
 from ivmethods.statistics.relative_lead import relative_lead
-from ivmethods.statistics.univariate import ALPHA
 
 LARGEST_LAG = 0.05
 LEAST_SAMPLES = 15
+# In `decide`, with the names of the tokens.
+AHEAD = Asked("mean lead over the tokens beside T_inst", 0.0)
+NOT_BEHIND = Asked("lead over every rival", -LARGEST_LAG)
+AHEAD_OF_REST = replace(AHEAD, name="lead over the later tokens pooled")
 
 CLAIM = PAPER.claim(
     "tinst_path_dominance",
+    level="L1",  # paths are a decomposition, not an intervention
     title="T_inst has more high-ranking paths than the tokens around and after it",
     section="6.1",
     quote="Yet, across tasks and model variations, we find that T_inst-emitted high-ranking paths "
@@ -35,12 +41,11 @@ CLAIM = PAPER.claim(
     "high-ranking paths, the rivals being the token before T_inst and every later one. Metric "
     "share: shares of a token's paths that are high-ranking, the rival being the later tokens "
     "pooled.",
-    rule=f"Count: supported if the lead over every rival is above -{LARGEST_LAG:.0%}, so that none "
-    f"has more by what matters, and the mean of the leads over the two tokens beside T_inst above "
-    f"0, which it is not where numbers of paths fall steadily from token to token or are all alike "
-    f"(lower bounds, one-sided 5 %); refuted if any of these is short of its threshold (one-sided "
-    f"5 % / their number). Share: supported if the lead is above 0, refuted if it is below. "
-    f"Inconclusive otherwise. Bounds are Gaffke's, which hold for any bounded quantity, widened to "
+    rule=f"Metric count: {supported_if(NOT_BEHIND, AHEAD)}, so that none has more by what matters, "
+    f"and as it is not where numbers of paths fall steadily from token to token or are all alike; "
+    f"refuted if any of these is short of that (one-sided 5 % / their number). Metric share: "
+    f"{supported_if(AHEAD_OF_REST)}, {refuted_if(AHEAD_OF_REST)}. Inconclusive "
+    f"otherwise. Bounds are Gaffke's, which hold for any bounded quantity, widened to "
     f"the lead in mean numbers, as Figure 4 has them. Where the task names an earlier sentence end "
     f"of its instruction, the one of the two with the larger mean on the picking part takes "
     f"T_inst's place, and the other samples alone decide; elsewhere all samples decide. "
@@ -79,9 +84,6 @@ def decide(
     path of any kind: it is dropped. beside: those of the rivals that are next to it, or none: then
     the rivals are all that it has to lead. is_discovery: samples that chose, which are dropped
     here; None if nothing was chosen. draws: of each bound.
-
-    Supported is an intersection-union test: each `low` is at the full alpha. Refuted is any one
-    criterion, so each `high` is at alpha / their number (Bonferroni).
     """
     values = np.column_stack([own, *rivals.values()])
     kept = ~np.isnan(values).any(axis=1)
@@ -91,25 +93,25 @@ def decide(
     if (n := int((values > 0).any(axis=1).sum())) < LEAST_SAMPLES:
         reason = f"{n} samples on which any of these tokens has a high-ranking path decide"
         return Decision("inconclusive", f"{reason}, but should be at least {LEAST_SAMPLES}")
-    asked = [(list(beside or rivals), 0.0)]
-    if beside:
-        asked += [([name], -LARGEST_LAG) for name in rivals]
+    overtaken = [list(beside or rivals), *([name] for name in rivals if beside)]
+    names = [
+        f"{'mean ' if len(over) > 1 else ''}lead over {' and '.join(over)}" for over in overtaken
+    ]
+    first, *rest = names
+    asked = all_of(replace(AHEAD, name=first), *(replace(NOT_BEHIND, name=name) for name in rest))
     columns = {name: column for column, name in enumerate(rivals, start=1)}
     criteria = [
-        criterion(
-            f"{'mean ' if len(over) > 1 else ''}lead over {' and '.join(over)}",
-            f"mean of ({own_name} - the other) / their sum (bounds: one-sided 5 % below, 5 % / "
-            f"{len(asked)} above)",
+        each.criterion(
+            f"mean of ({own_name} - the other) / their sum",
             relative_lead(
                 values[:, 0],
                 values[:, [columns[name] for name in over]],
-                alpha_high=ALPHA / len(asked),
+                alpha_high=each.alphas["alpha_high"],
                 draws=draws,
                 seed=seed,
             ),
-            threshold,
         )
-        for over, threshold in asked
+        for over, each in zip(overtaken, asked, strict=True)
     ]
     criteria.sort(key=lambda c: (c.estimate or 0.0) - c.threshold)
     return judge(criteria, samples=len(own))

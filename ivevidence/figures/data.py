@@ -2,22 +2,61 @@
 
 import math
 from dataclasses import field
+from typing import Annotated
 
 from ivevidence.figures.checks import check_bounds, check_most, check_range, refuse
 from ivevidence.figures.series import Series, Values, check_series
-from ivevidence.records.codec import Count, EvidenceError, Many, Marks, Probability, Record, Value
+from ivevidence.records.codec import (
+    Count,
+    EvidenceError,
+    Many,
+    Marks,
+    Probability,
+    Record,
+    Value,
+    one_of,
+)
 
 ALPHA = 0.05
 MOST_CLASSES = 12
+SIDES = ("above", "below", "within")
+
+Side = Annotated[str, one_of(*SIDES)]
+
+
+def lead(value: float, threshold: float, side: str) -> float:
+    """How far a value is beyond a threshold, on the side that is asked for; below 0: short of it.
+
+    `within` asks for a size below the threshold: equivalence to 0.
+    """
+    if side == "above":
+        return value - threshold
+    return threshold - (value if side == "below" else abs(value))
+
+
+def leads(low: Value, high: Value, threshold: float, side: str) -> tuple[float, float]:
+    """The smallest and the largest lead in an interval; None is no bound."""
+    least = -math.inf if low is None else low
+    most = math.inf if high is None else high
+    nearest_0 = min(max(least, 0.0), most)  # where a size is smallest
+    inside = [lead(value, threshold, side) for value in (least, nearest_0, most)]
+    return min(inside), max(inside)
+
+
+def edges(threshold: float, side: str) -> tuple[float, ...]:
+    """Where the asked side ends: at the threshold, or at both ends of what is within it."""
+    return (-threshold, threshold) if side == "within" else (threshold,)
 
 
 class Criterion(Record):
     """One quantity held against its threshold: estimate, interval, number of samples.
 
-    Bounds are None where the quantity is unbounded or undefined on that side. `p_value`, where the
-    rule has a test beside the interval, is None otherwise; NaN is refused, since dropping it would
-    drop the test. `level` is the smallest one in place of the rule's 5 % at which the outcome would
-    still be beyond or short; None where it is open, or where the rule cannot tell.
+    `side`: the quantity is asked to be `above` the threshold, `below` it, or `within` it on both
+    sides of 0. Bounds are None where the quantity is unbounded or undefined on that side. `p_value`
+    is that of a test of the asked side, where the rule has one beside the interval, and None
+    otherwise; NaN is refused, since dropping it would drop the test. `level` is the smallest one in
+    place of the rule's 5 % at which the outcome would still be beyond or short; None where it is
+    open, or where the rule cannot tell.
     """
 
     name: str
@@ -30,29 +69,35 @@ class Criterion(Record):
     p_value: Probability | None = None
     unit: str = ""
     level: Probability | None = None
+    side: Side = "above"
 
     def __post_init__(self) -> None:
+        if self.side == "within" and self.threshold <= 0:
+            raise EvidenceError("threshold", self.threshold, "above 0, as side=within", "Criterion")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise EvidenceError("low", self.low, f"at most high={self.high}", where="Criterion")
 
     @property
+    def leads(self) -> tuple[float, float]:
+        """The smallest and the largest distance beyond the threshold that the interval holds."""
+        return leads(self.low, self.high, self.threshold, self.side)
+
+    @property
     def outcome(self) -> str:
         """`beyond` the threshold with its whole interval (and test), `short` of it, or `open`."""
-        if self.high is not None and self.high < self.threshold:
+        smallest, largest = self.leads
+        if largest < 0:
             return "short"
         tested = self.p_value is None or self.p_value < ALPHA
-        if self.low is not None and self.low > self.threshold and tested:
-            return "beyond"
-        return "open"
+        return "beyond" if smallest > 0 and tested else "open"
 
     @property
     def margin(self) -> float | None:
-        """Signed distance from the threshold to the interval; None if the threshold is inside."""
-        if self.low is not None and self.low > self.threshold:
-            return self.low - self.threshold
-        if self.high is not None and self.high < self.threshold:
-            return self.high - self.threshold
-        return None
+        """Distance of the interval from the threshold, negative if short of it; None if it's in."""
+        smallest, largest = self.leads
+        if smallest > 0:
+            return smallest
+        return largest if largest < 0 else None
 
 
 class Panel(Record):
@@ -171,7 +216,8 @@ class Points(Record):
 class Estimate(Record):
     """An estimate with its bounds, the threshold it is held against, and what came of it.
 
-    `outcome` is a verdict or the outcome of a criterion, None where nothing was judged.
+    `side` is that of its criterion. `outcome` is a verdict or the outcome of a criterion, None
+    where nothing was judged.
     """
 
     name: str
@@ -181,9 +227,15 @@ class Estimate(Record):
     threshold: Value = None
     outcome: str | None = None
     group: int = 0
+    side: Side = "above"
 
     def __post_init__(self) -> None:
         check_bounds(self, (self.low,), (self.high,))
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Where the asked side ends."""
+        return () if self.threshold is None else edges(self.threshold, self.side)
 
     @classmethod
     def of(
@@ -193,7 +245,7 @@ class Estimate(Record):
         if criterion is None:
             return cls(name, None, outcome=outcome, group=group)
         c = criterion
-        return cls(name, c.estimate, c.low, c.high, c.threshold, outcome, group)
+        return cls(name, c.estimate, c.low, c.high, c.threshold, outcome, group, c.side)
 
 
 class Intervals(Record):

@@ -1,15 +1,17 @@
 """Estimates with their bounds against thresholds, a row each."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from ivevidence.figures.axes import Rows, Scale, clamped, draw_threshold, level_axis, padded
 from ivevidence.figures.colors import SERIES, marker
-from ivevidence.figures.data import Estimate, Intervals
+from ivevidence.figures.data import Estimate, Intervals, lead, leads
 from ivevidence.figures.svg import INK, Canvas, outline
-from ivevidence.figures.text import format_number, shorten, text_width
+from ivevidence.figures.text import format_number, shorten, text_width, threshold_text
 
 _WIDTH, _TOP, _TALLEST, _SMALL = 170.0, 14.0, 900.0, 7.5
 
@@ -41,19 +43,38 @@ def draw_intervals(title: str, intervals: Intervals) -> str:
         _draw_sides(canvas, rows, right)
     rows.draw(canvas, right)
     for k, estimate in enumerate(estimates):
-        scale = shared if intervals.one_scale else _own_scale(estimate, left, right)
-        if intervals.one_scale and estimate.threshold is not None:
-            place, y = scale(estimate.threshold), rows.y(k)
-            draw_threshold(canvas, (place, y - step / 2), (place, y + step / 2))
-        _draw_one(canvas, estimate, scale, rows.y(k), min(3.6, step / 2))
+        y, radius = rows.y(k), min(3.6, step / 2)
+        if intervals.one_scale:
+            for place in map(shared, estimate.edges):
+                draw_threshold(canvas, (place, y - step / 2), (place, y + step / 2))
+            _draw_one(canvas, estimate, shared, y, radius)
+        else:
+            led = _led(estimate)
+            _draw_one(canvas, led, _own_scale(led, left, right), y, radius)
     for k in rows.named:
         canvas.text(right + 10, rows.y(k), said[k], middle=True, size=_SMALL)
     return canvas.svg(_describe(title, estimates))
 
 
 def _numbers(estimate: Estimate) -> list[float]:
-    numbers = (estimate.estimate, estimate.low, estimate.high, estimate.threshold)
+    numbers = (estimate.estimate, estimate.low, estimate.high, *estimate.edges)
     return [number for number in numbers if number is not None]
+
+
+def _led(estimate: Estimate) -> Estimate:
+    """The estimate as how far it is beyond its threshold, on the side that is asked for."""
+    threshold, side = estimate.threshold, estimate.side
+    if threshold is None:
+        return estimate
+    low, high = leads(estimate.low, estimate.high, threshold, side)
+    return replace(
+        estimate,
+        estimate=None if estimate.estimate is None else lead(estimate.estimate, threshold, side),
+        low=low if math.isfinite(low) else None,
+        high=high if math.isfinite(high) else None,
+        threshold=0.0,
+        side="above",
+    )
 
 
 def _own_scale(estimate: Estimate, left: float, right: float) -> Scale:
@@ -107,7 +128,8 @@ def _said(estimate: Estimate) -> str:
         low, high = format_number(estimate.low), format_number(estimate.high)
         words.append(f"{format_number(estimate.estimate)} [{low}, {high}]")
     if estimate.threshold is not None:
-        words.append(f"against {format_number(estimate.threshold)}")
+        threshold = threshold_text(format_number(estimate.threshold), estimate.side)
+        words.append(f"against {threshold}")
     return " ".join(words)
 
 

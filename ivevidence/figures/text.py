@@ -8,6 +8,7 @@ from ivevidence.figures.svg import FONT_SIZE
 MINUS, NO_VALUE = "\N{MINUS SIGN}", "\N{EN DASH}"
 GLYPHS = {"supported": "✓", "refuted": "✕", "inconclusive": "◐", "not_applicable": NO_VALUE}
 OUTCOME_WORDS = {"beyond": "beyond", "short": "short of it", "open": "open"}
+_SIDES = {"above": "", "below": "< ", "within": "±"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -17,6 +18,11 @@ def format_number(value: float | None) -> str:
         return NO_VALUE
     text = f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
     return text.replace("-", MINUS)
+
+
+def threshold_text(number: str, side: str) -> str:
+    """Return a threshold as a number, marked where it is not to be exceeded."""
+    return _SIDES[side] + number
 
 
 def two_digits(value: float | None) -> str:

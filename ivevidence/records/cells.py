@@ -25,6 +25,15 @@ from ivevidence.records.codec import (
 VERDICTS = ("supported", "refuted", "inconclusive", "not_applicable")
 PLANTED = ("holds", "fails", "unknown")
 QUANTIFIERS = ("all", "most", "exists")
+# What a claim's evidence is, from weak to strong. Our scale; see docs/verdicts.md.
+LEVELS = {
+    "audit": "printed numbers, no model is run",
+    "L0": "behavioural: inputs and outputs only",
+    "L1": "observational: internals are read, not changed",
+    "L2": "interventional: internals are changed",
+    "L3": "interventional, with no-op, matched null, and picking apart from deciding",
+}
+DIRECTIONS = ("necessary", "sufficient", "both")
 WHOLE = "all"  # stage and task of a cell about all others of its claim
 UNDRIFTED = "changed without drift"
 # What came with a verdict that is not the expected one.
@@ -42,6 +51,8 @@ def _entry(value: Any) -> Any:
 Entry = Annotated[str | int | float | None, BeforeValidator(_entry)]
 Verdict = Annotated[str, one_of(*VERDICTS)]
 Quantifier = Annotated[str, one_of(*QUANTIFIERS)]
+Level = Annotated[str, one_of(*LEVELS)]
+Direction = Annotated[str, one_of(*DIRECTIONS)]
 
 
 class Claim(Record):
@@ -49,7 +60,10 @@ class Claim(Record):
 
     `quantifier`: whether the quote speaks of `all` cells, of `most`, or says that one `exists`;
     None where that is not stated. `by_metric`: metrics are questions of their own; otherwise the
-    claim holds where it holds in all of them.
+    claim holds where it holds in all of them. `level`: what its evidence is, one of `LEVELS`; None
+    in files from before there were any. `direction`: of a claim that intervenes, whether what is
+    changed is `necessary` (taking it away breaks the behaviour), `sufficient` (putting it in brings
+    it about), or `both`.
     """
 
     name: str
@@ -62,6 +76,17 @@ class Claim(Record):
     thresholds: Mapping[str, float] = field(default_factory=dict)
     quantifier: Quantifier | None = None
     by_metric: bool = False
+    level: Level | None = None
+    direction: Direction | None = None
+
+    def __post_init__(self) -> None:
+        if self.level == "L3" and self.direction is None:
+            expected = f"one of {', '.join(DIRECTIONS)}, as level=L3"
+        elif self.level not in (None, "L2", "L3") and self.direction is not None:
+            expected = f"None, as level={self.level} changes nothing inside a model"
+        else:
+            return
+        raise EvidenceError("direction", self.direction, expected, where=f"Claim {self.name}")
 
 
 class Decision(Record):

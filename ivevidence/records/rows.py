@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivevidence.compare.drifts import ALPHA
-from ivevidence.records.cells import CellRecord, Decision, Quantifier, Verdict
+from ivevidence.records.cells import CellRecord, Decision, Level, Quantifier, Verdict
 from ivevidence.records.codec import Count, Record
 
 # A claim that is refuted in one metric does not hold, whatever the others say; and so on.
@@ -23,7 +23,7 @@ class ClaimRow(Record):
     its `quantifier`; None where the claim states none. `planted_true`, `planted_false`: of cells
     planted so that it holds or fails how many are supported, and how many there are.
     `planted_other`: cells of subjects that were made for other claims. None of these is in any
-    other number; a row of nothing else has no verdict.
+    other number; a row of nothing else has no verdict. `level`: of the claim's evidence.
     """
 
     claim: str
@@ -41,6 +41,7 @@ class ClaimRow(Record):
     planted_false: tuple[Count, Count] = (0, 0)
     planted_other: Count = 0
     paper: str = ""
+    level: Level | None = None
 
     @property
     def name(self) -> str:
@@ -126,6 +127,7 @@ def _row(metric: str | None, groups: Sequence[Sequence[CellRecord]]) -> ClaimRow
         planted_false=_planted(joined, "fails"),
         planted_other=sum(cell.planted == "unknown" for cell in joined),
         paper=claim.paper,
+        level=claim.level,
     )
 
 

@@ -3,11 +3,12 @@
 import base64
 import zlib
 
-from ivevidence.figures.text import GLYPHS, OUTCOME_WORDS, format_number
+from ivevidence.figures.text import GLYPHS, OUTCOME_WORDS, format_number, threshold_text
 from ivevidence.records.cells import CellRecord, Claim, Decision
 from ivevidence.report.comparison import mark, mark_chip
 from ivevidence.report.details import list_details, render_details
 from ivevidence.report.html import Html, tag
+from ivevidence.report.row_text import level_text
 from ivevidence.report.tables import bounds, estimate_text, fact_text, headed_table
 
 
@@ -39,6 +40,7 @@ def render_cell(cell: CellRecord, name: str) -> Html:
 def render_claim(claim: Claim) -> Html:
     """Return the claim's words, what is estimated, and the rule with its thresholds."""
     thresholds = [tag("dt", "Thresholds"), tag("dd", fact_text(claim.thresholds))]
+    evidence = level_text(claim.level, claim.direction) if claim.level else None
     return tag(
         "div",
         tag(
@@ -51,6 +53,7 @@ def render_claim(claim: Claim) -> Html:
             *(tag("dt", "Estimand"), tag("dd", claim.estimand)),
             *(tag("dt", "Rule"), tag("dd", claim.rule)),
             *(thresholds if claim.thresholds else ()),
+            *((tag("dt", "Level"), tag("dd", evidence)) if evidence else ()),
             class_="iv-rule",
         ),
         class_="iv-claim",
@@ -99,7 +102,7 @@ def _criteria(decision: Decision) -> Html:
             tag("th", c.name, tag("small", c.description) if c.description else None, scope="row"),
             tag("td", f"{format_number(c.estimate)} {c.unit}".rstrip()),
             tag("td", bounds(c.low, c.high)),
-            tag("td", format_number(c.threshold)),
+            tag("td", threshold_text(format_number(c.threshold), c.side)),
             tag("td", format_number(c.margin)),
             tag("td", str(c.n)),
             tag("td", format_number(c.p_value)),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from ivevidence.figures.text import NO_VALUE, OUTCOME_WORDS, format_number
+from ivevidence.figures.text import NO_VALUE, OUTCOME_WORDS, format_number, threshold_text
 from ivevidence.records.cells import (
     UNDRIFTED,
     CellRecord,
@@ -116,7 +116,8 @@ def _numbers(found: Expectation | Criterion | None) -> str:
     numbers = f"{estimate_text(found)}, n {found.n}"
     if isinstance(found, Expectation):
         return numbers
-    return f"{numbers}, threshold {format_number(found.threshold)}: {OUTCOME_WORDS[found.outcome]}"
+    threshold = threshold_text(format_number(found.threshold), found.side)
+    return f"{numbers}, threshold {threshold}: {OUTCOME_WORDS[found.outcome]}"
 
 
 def _words(verdict: str) -> str:

@@ -1,6 +1,7 @@
 """Decisions and compared cells as lines of text: pytest's messages, and `diff` in a terminal."""
 
 from ivevidence.figures.svg import visible_text
+from ivevidence.figures.text import threshold_text
 from ivevidence.records.cells import CellRecord, Criterion, Decision, Drift, Expectation
 from ivevidence.report.comparison import CAUSES, mark
 
@@ -50,9 +51,10 @@ def _expectation_lines(entry: Expectation) -> list[str]:
 
 def _criterion_line(criterion: Criterion) -> str:
     test = "" if criterion.p_value is None else f", p={criterion.p_value:.2g}"
+    threshold = threshold_text(_number(criterion.threshold), criterion.side)
     return (
-        f"  {criterion.name}={_numbers(criterion)} against "
-        f"{_number(criterion.threshold)} (n={criterion.n}{test}): {criterion.outcome}"
+        f"  {criterion.name}={_numbers(criterion)} against {threshold} "
+        f"(n={criterion.n}{test}): {criterion.outcome}"
     )
 
 

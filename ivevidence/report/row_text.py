@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from ivevidence.records.cells import LEVELS
 from ivevidence.records.rows import ClaimRow
 from ivevidence.report.terminal import aligned, verdict_text
 
@@ -69,6 +70,12 @@ def cells_text(row: ClaimRow) -> str:
 def said_text(row: ClaimRow) -> str:
     """Return in how many cells the sentence says that the claim holds."""
     return QUANTIFIED[row.quantifier] if row.quantifier else "not stated in the claim's file"
+
+
+def level_text(level: str, direction: str | None = None) -> str:
+    """Return what a claim's evidence is, and of what."""
+    shown = "necessary and sufficient" if direction == "both" else direction
+    return f"{level}, {LEVELS[level]}" + (f"; of what is {shown}" if shown else "")
 
 
 def conclusion_text(row: ClaimRow) -> str:

@@ -34,11 +34,15 @@ class Paper:
     arxiv: str
     settings: type = NoSettings
 
-    def claim(self, name: str, **fields: Any) -> Claim:
-        """A claim of the paper, by its name in the pack."""
+    def claim(self, name: str, *, level: str, **fields: Any) -> Claim:
+        """A claim of the paper, by its name in the pack.
+
+        level: what its evidence is, one of `ivevidence.records.cells.LEVELS`. fields: the others of
+        a `Claim`.
+        """
         _PAPERS[self.name] = self
         paper = f"{self.title}, arXiv:{self.arxiv}"
-        return Claim(name=f"{self.name}/{name}", paper=paper, **fields)
+        return Claim(name=f"{self.name}/{name}", paper=paper, level=level, **fields)
 
 
 _PAPERS: dict[str, Paper] = {}  # those that have claims in this process

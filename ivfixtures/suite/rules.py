@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from ivevidence.figures.data import edges, lead
+from ivevidence.figures.text import threshold_text
 from ivevidence.records.cells import Criterion, Decision
 from ivmethods.statistics.clusters import fixed_answers
 from ivmethods.statistics.univariate import Interval, finite, sample_size_to_decide
@@ -14,38 +16,11 @@ from ivmethods.statistics.univariate import Interval, finite, sample_size_to_dec
 COMPETENT = 0.5  # competent: the lower 95 % bound of IA is above this (section 3)
 
 
-def criterion(
-    name: str,
-    description: str,
-    interval: Interval,
-    threshold: float,
-    *,
-    p_value: float | None = None,
-    unit: str = "",
-) -> Criterion:
-    """A criterion from an interval of what it is about."""
-    level = interval.level(threshold)
-    if level is not None and p_value is not None and interval.low > threshold:
-        level = max(level, p_value)
-    return Criterion(
-        name=name,
-        description=description,
-        estimate=interval.estimate,
-        low=interval.low,
-        high=interval.high,
-        threshold=threshold,
-        n=interval.n,
-        p_value=p_value,
-        unit=unit,
-        level=level,
-    )
-
-
 def judge(criteria: Sequence[Criterion], *, samples: int) -> Decision:
     """Supported if every criterion is beyond its threshold, refuted if any is short of it.
 
     Supporting takes all criteria at once, so each may be judged at the full alpha. Refuting takes
-    any one, so their `high` bounds share the alpha: make them at alpha / number of criteria.
+    any one, so the bounds that refute share the alpha: see `Asked.alphas`.
 
     samples: samples of the cell, of which the criteria saw some. `samples_to_decide` is in the same
     unit: how many the cell needs, as far as the present estimates can tell.
@@ -111,14 +86,15 @@ def no_headroom(rr_gap: Float[np.ndarray, " sample"], smallest: float) -> Decisi
 
 
 def _in_words(c: Criterion) -> str:
-    if c.outcome == "beyond":
-        bounds = f"at least {_number(c.low)}"
-    elif c.outcome == "short":
-        bounds = f"at most {_number(c.high)}"
-    else:
+    if c.outcome == "open" or (c.outcome == "beyond" and c.side == "within"):
         bounds = f"between {_number(c.low)} and {_number(c.high)}"
+    elif c.low is not None and c.low > c.threshold:
+        bounds = f"at least {_number(c.low)}"
+    else:
+        bounds = f"at most {_number(c.high)}"
     p = "" if c.p_value is None else f", p = {_number(c.p_value)}"
-    return f"{c.name} {_number(c.estimate)}{c.unit} ({bounds}{p}), threshold {c.threshold:.3g}"
+    threshold = threshold_text(_number(c.threshold), c.side)
+    return f"{c.name} {_number(c.estimate)}{c.unit} ({bounds}{p}), threshold {threshold}"
 
 
 def _number(value: float | None) -> str:
@@ -129,7 +105,7 @@ def _samples_to_decide(criteria: Sequence[Criterion], samples: int) -> int | Non
     """All open criteria must come beyond; but one whose estimate is short is enough to refute."""
     undecided = [(c, _needed(c, samples)) for c in criteria if c.outcome == "open"]
     refuting = [
-        need for c, need in undecided if c.estimate is not None and c.estimate < c.threshold
+        need for c, need in undecided if c.estimate is not None and _lead(c, c.estimate) < 0
     ]
     if refuting:
         needed = min((need for need in refuting if need), default=None)
@@ -141,10 +117,20 @@ def _samples_to_decide(criteria: Sequence[Criterion], samples: int) -> int | Non
 
 
 def _needed(c: Criterion, samples: int) -> float | None:
+    """Samples with which its interval would lie on its estimate's side of every edge."""
     if c.estimate is None:
         return None
     low = -math.inf if c.low is None else c.low
     high = math.inf if c.high is None else c.high
     interval = Interval(c.estimate, low, high, c.n)
-    needed = sample_size_to_decide(interval, c.threshold, p_value=c.p_value)
-    return None if needed is None else needed * samples / c.n
+    p_value = c.p_value if _lead(c, c.estimate) > 0 else None
+    needed = [
+        sample_size_to_decide(interval, edge, p_value=p_value)
+        for edge in edges(c.threshold, c.side)
+    ]
+    known = [need for need in needed if need is not None]
+    return max(known) * samples / c.n if len(known) == len(needed) else None
+
+
+def _lead(c: Criterion, value: float) -> float:
+    return lead(value, c.threshold, c.side)

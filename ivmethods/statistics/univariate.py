@@ -162,14 +162,16 @@ def sample_size_to_decide(
 
     Bounds approach the estimate with 1 / sqrt(n), and so a p-value's normal quantile grows with
     sqrt(n). The interval's own n if it lies there already. None if the estimate equals the
-    threshold, if its bound is infinite, or above a million samples.
+    threshold, if its bound is infinite, or above a million samples. p_value: of a test of that
+    side, which has to come below 5 %, too.
     """
     distance = abs(interval.estimate - threshold)
     above = interval.estimate > threshold
     bound = interval.estimate - interval.low if above else interval.high - interval.estimate
     growth = bound / distance if distance else math.inf
-    if above and p_value is not None and p_value >= ALPHA:
+    if p_value is not None and p_value >= ALPHA:
         reached = stats.norm.isf(p_value)
         growth = max(growth, stats.norm.isf(ALPHA) / reached if reached > 0 else math.inf)
-    needed = interval.n * max(growth, 1.0) ** 2
+    growth = max(growth, 1.0)
+    needed = interval.n * growth * growth  # infinite where it is too large; ** would raise
     return math.ceil(needed) if needed <= MAX_SAMPLES_TO_DECIDE else None
