@@ -19,6 +19,7 @@ import numpy as np
 from nnsight import TransformersModel
 
 from ivmethods.model.metrics import METRICS
+from ivmethods.model.structure import kind_problem
 from ivmethods.prompts.pairs import Pair
 from ivmethods.prompts.protocols import Protocol, Sample, Source
 
@@ -199,7 +200,7 @@ class Method:
 
         remote: the weights are not here.
         """
-        return None
+        return kind_problem(config, config.model_type)
 
     def before(self) -> tuple[Method, ...]:
         """Checks and controls without which nobody should rely on the result."""

@@ -168,5 +168,6 @@ def _mean(
 ) -> Interval:
     """Mean over units of values in [-1, 1]."""
     means = np.bincount(units, values) / np.bincount(units)
-    interval = bounded_ratio(means, seed=seed, **asked.alphas)
+    alpha, alpha_high = asked.alphas["alpha"], asked.alphas["alpha_high"]
+    interval = bounded_ratio(means, seed=seed, alpha=alpha, alpha_high=alpha_high)
     return replace(interval, n=len(values))

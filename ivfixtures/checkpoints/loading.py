@@ -12,8 +12,11 @@ from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -43,7 +46,7 @@ DTYPES = {
 def load_model(
     folder: Path, gguf: str | None, adapter: Path | None = None, *, device: str, dtype: str
 ) -> PreTrainedModel:
-    """Load a causal language model for evaluation, its weights complete.
+    """Load a language model for evaluation, its weights complete, as its configuration says.
 
     adapter: the folder of a low-rank adapter that is merged into the weights. device: `auto`
     spreads the model over all devices (needs accelerate).
@@ -55,15 +58,16 @@ def load_model(
     options: dict[str, Any] = {"dtype": DTYPES[dtype], "output_loading_info": True}
     options |= {"device_map": "auto"} if device == "auto" else {}
     files = _files(folder, gguf) if gguf else folder_files(folder).weights
+    config = load_config(folder, gguf)
     with _reading(folder, gguf), view(files) as seen:
         options |= {"gguf_file": str(seen / gguf)} if gguf else {"use_safetensors": True}
         try:
-            model, info = _from_pretrained(seen, attn_implementation="sdpa", **options)
+            model, info = _from_pretrained(config, seen, attn_implementation="sdpa", **options)
         except ValueError as error:
             # The error by which transformers says that an architecture has no sdpa attention.
             if "scaled_dot_product_attention" not in str(error):
                 raise
-            model, info = _from_pretrained(seen, attn_implementation="eager", **options)
+            model, info = _from_pretrained(config, seen, attn_implementation="eager", **options)
         model.name_or_path = model.config.name_or_path = str(folder)
     _check_complete(info, folder / (gguf or ""))
     if gguf:
@@ -90,7 +94,7 @@ def load_untrained(
     # Drawn on the CPU, so that the numbers are the same wherever the model runs.
     with _reading(folder, gguf), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(
+        model = model_class(config).from_config(
             config, dtype=DTYPES[dtype], trust_remote_code=False
         )
     if device == "auto":
@@ -114,7 +118,7 @@ def load_skeleton(folder: Path, hub_id: str) -> PreTrainedModel:
     config = load_config(folder, None)
     config.name_or_path = hub_id
     with _reading(folder, None), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = model_class(config).from_config(config, trust_remote_code=False)
     model.name_or_path = hub_id
     skeleton: PreTrainedModel = model.eval()
     return skeleton
@@ -183,8 +187,17 @@ def _check_numbers(model: PreTrainedModel, path: Path) -> None:
         raise problem("numbers in tensors", got, f"the model's {taken:,}", path, remedy)
 
 
-def _from_pretrained(folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    found: Any = AutoModelForCausalLM.from_pretrained(
+def model_class(config: PreTrainedConfig) -> Any:
+    """The class that loads a language model of this configuration: encoder-decoders are whole."""
+    if type(config) in MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING and config.is_encoder_decoder:
+        return AutoModelForSpeechSeq2Seq
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def _from_pretrained(
+    config: PreTrainedConfig, folder: Path, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    found: Any = model_class(config).from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, **options
     )
     return found

@@ -46,7 +46,6 @@ from ivfixtures.checkpoints.weights import (
 from ivfixtures.plain_files import CheckpointError, problem, unreadable
 
 __all__ = [
-    "STAGES",
     "Checkpoint",
     "CheckpointError",
     "Digests",
@@ -68,8 +67,6 @@ __all__ = [
     "tokenizer",
     "tokenizer_note",
 ]
-
-STAGES = ("base", "sft", "dpo", "instruct", "unknown")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Files:
 
 
 def folder_files(folder: Path) -> Files:
-    """Check a folder for a decoder-only model that loads without running foreign code.
+    """Check a folder for a language model that loads without running foreign code.
 
     Only headers are read: what is checked is config, architecture, safetensors, and a tokenizer.
     Raises: CheckpointError.
@@ -166,7 +166,7 @@ def _refuse_adapter(folder: Path) -> None:
 def _check_config(path: Path) -> None:
     # Imported here, as it takes seconds: registry names resolve without it where no folder is read.
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto import modeling_auto as auto
 
     from ivmethods.model.structure import STATE_SPACE
 
@@ -181,13 +181,20 @@ def _check_config(path: Path) -> None:
     if kind in STATE_SPACE:
         remedy = "choose another checkpoint"
         raise problem("model_type", kind, "decoder-only with attention", path, remedy)
-    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
-    given = config.get("architectures") or [causal or kind]
+    if config.get("is_encoder_decoder"):
+        names = (
+            auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+            auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+        )
+    else:
+        names = (auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,)
+    whole = [each[kind] for each in names if kind in each]
+    given = config.get("architectures") or whole or [kind]
     given = given if isinstance(given, list) else [given]
-    if causal not in given or config.get("is_encoder_decoder"):
-        got = ", ".join(map(str, given))
-        remedy = "use a checkpoint of a causal language model"
-        raise problem("architectures", got, "a decoder-only language model", path, remedy)
+    if not set(whole) & set(map(str, given)):
+        got, expected = ", ".join(map(str, given)), "a language model, whole"
+        remedy = "use a checkpoint of a decoder-only language model, or of an encoder-decoder"
+        raise problem("architectures", got, expected, path, remedy)
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:

@@ -144,7 +144,8 @@ class Inquiry:
                 return None
 
         if closed := self._closed_at_once():
-            return Answer(self._shown(known), closed=closed)
+            shown = [known(p.shown, p) or {} if runs else {} for p, runs in self._showable()]
+            return Answer(shown, closed=closed)
         for part in self.parts:
             shown.append(known(part.shown, part) or {})
             for gate in self._gates(of_all=False):
@@ -176,13 +177,22 @@ class Inquiry:
         for gate in self._gates(of_all=True):
             if closed := gate.closed(self.parts, self.settings):
                 return replace(closed, gate=gate.name)
-        for part in self.parts:
-            form = resolving.config(part.checkpoint)
-            for need in self.declared.needs.values():
-                for request in requests(needed(need, part, self.settings), part):
-                    if reason := request.method.runs_on(form, part.checkpoint.remote):
-                        return Closed(Decision("not_applicable", reason), data=part)
+        return next(
+            filter(None, (self._not_run(part, self.declared.needs) for part in self.parts)), None
+        )
+
+    def _not_run(self, part: Any, needs: Mapping[str, Need]) -> Closed | None:
+        """Why a method of these cannot be run on a part's model."""
+        form, remote = resolving.config(part.checkpoint), part.checkpoint.remote
+        for need in needs.values():
+            for request in requests(needed(need, part, self.settings), part):
+                if reason := request.method.runs_on(form, remote):
+                    return Closed(Decision("not_applicable", reason), data=part)
         return None
+
+    def _showable(self) -> Iterator[tuple[Any, bool]]:
+        """The parts, and whether what every cell shows of them can be measured."""
+        return ((part, self._not_run(part, part.shown) is None) for part in self.parts)
 
     def _gates(self, *, of_all: bool) -> Iterator[Gate]:
         return (gate for gate in self.declared.gates if gate.of_all == of_all)

@@ -19,20 +19,30 @@ PROBE = ((1, 2, 3), (1, 2, 4))
 _NO_STREAM = "patching the outputs of its blocks would not patch a residual stream"
 
 
-def refuse_other_kinds(model: PreTrainedModel) -> None:
-    """Refuse encoder-decoders and state-space models, hybrids with attention included.
+def kind_problem(config: Any, where: str) -> str | None:
+    """Why a model of this configuration has no residual stream of ours, in one line, or None.
 
-    Raises:
-        ValueError: the model is one of these.
+    It is an encoder-decoder or a state-space model, hybrids with attention included.
     """
     kinds = {
-        "encoder-decoder": model.config.is_encoder_decoder,
-        "state-space": model.config.model_type in STATE_SPACE,
+        "encoder-decoder": config.is_encoder_decoder,
+        "state-space": config.model_type in STATE_SPACE,
     }
     for kind, applies in kinds.items():
         if applies:
             expected, remedy = "decoder-only with attention", "choose another checkpoint"
-            raise _refusal("architecture", kind, expected, model, remedy)
+            return f"architecture={kind}, but should be {expected} [{where}]; {remedy}"
+    return None
+
+
+def refuse_other_kinds(model: PreTrainedModel) -> None:
+    """Refuse other kinds of models than `kind_problem` has nothing to say about.
+
+    Raises:
+        ValueError: the model is one of these.
+    """
+    if problem := kind_problem(model.config, type(model).__name__):
+        raise ValueError(problem)
 
 
 def block_list(model: PreTrainedModel) -> str:

@@ -42,7 +42,7 @@ class PairMethod(Method):
 
     def runs_on(self, config: Any, remote: bool) -> str | None:
         """It is known which weights read the heads."""
-        return layout_problem(config, "heads")
+        return super().runs_on(config, remote) or layout_problem(config, "heads")
 
     def inputs(self, data: Data) -> Inputs:
         """The pairs."""

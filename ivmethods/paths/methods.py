@@ -80,7 +80,7 @@ class Attribution(Method):
 
     def runs_on(self, config: Any, remote: bool) -> str | None:
         """Its block layout is known, and its weights are here."""
-        return linear_problem(config, remote=remote)
+        return super().runs_on(config, remote) or linear_problem(config, remote=remote)
 
     def read(self, result: Result) -> Attributed:
         """The sum."""
@@ -140,7 +140,7 @@ class Paths(Method):
         values = getattr(config, "num_key_value_heads", heads)
         if self._is_released and values != heads:
             return f"num_key_value_heads={values}, but should be {heads} [released paths]"
-        return linear_problem(config, remote=remote)
+        return super().runs_on(config, remote) or linear_problem(config, remote=remote)
 
     def before(self) -> tuple[Method, ...]:
         """The linear form is complete."""
