@@ -102,7 +102,10 @@ def _measurements(store: Store) -> Iterator[Measurement]:
     residuals = probes.residuals
     asked = [
         Runs(),
-        *(LayerSweep(name, "paper", 2, patching) for name in ("instruction", "contrast", "neutral")),
+        *(
+            LayerSweep(name, "paper", 2, patching)
+            for name in ("instruction", "contrast", "neutral")
+        ),
         needs.released_sweep(data, merged),
         needs.no_op(data, merged),
         AllLayers(),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from claims.instruction_vectors.published import top_tuples
 from claims.instruction_vectors.patching_exhibits import released
+from claims.instruction_vectors.published import top_tuples
 from claims.instruction_vectors.published_exhibits import published_lists, ranked
 from claims.instruction_vectors.views import Patched
 from ivmethods.model.metrics import METRICS
