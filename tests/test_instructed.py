@@ -41,7 +41,7 @@ def test_any_accepted_answer_is_exact_and_any_stated_one_valid():
     data = of_items()
     said = {"big": " Tiny.\nAdjective: x", "hot": "\n odd. Or not", "tall": " shorter"}
     answers = [said[query] for query in data.sample_names]
-    assert by_query(data, data.given(answers)) == {"big": "Tiny", "hot": "odd", "tall": "shorter"}
+    assert by_query(data, data.given(answers)) == {"big": "Tiny.", "hot": "odd", "tall": "shorter"}
     assert by_query(data, data.exact(answers)) == {"big": True, "hot": False, "tall": False}
     assert by_query(data, data.valid(answers)) == {"big": True, "hot": True, "tall": False}
     (table,) = data.tables({"answers": answers})

@@ -17,7 +17,6 @@ from ivmethods.errors import PromptError
 from tests.suite import PACK
 
 DATA = Path(ivfixtures.__file__).parent / "data"
-ORDERS = "instruction_vectors.orders"
 FAMILY = ("--checkpoint", "tiny-olmo2-base", "--checkpoint", "tiny-olmo2-sft")
 WHOLE = (*FAMILY, "--checkpoint", "tiny-olmo2-dpo")
 
@@ -43,7 +42,14 @@ def judge(pytester, tasks, tmp_path_factory):
 
     def run(claim, *options, cells="adj_comp"):
         pytester.runpytest_inprocess(
-            *("--pyargs", f"{PACK}.test_{claim}", "--samples", "8", "--set", f"{ORDERS}=1,2"),
+            *(
+                "--pyargs",
+                f"{PACK}.test_{claim}",
+                "--samples",
+                "8",
+                "--set",
+                "instruction_vectors.orders=1,2",
+            ),
             *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
