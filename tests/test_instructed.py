@@ -8,6 +8,7 @@ import pytest
 
 from ivfixtures.data.instructed import InstructedData
 from ivfixtures.data.tasks import Item, Valid, load_tasks
+from ivmethods.patching.discovery import picking_part
 from ivmethods.prompts.protocols import token_texts
 from tests.measured import data_of
 from tests.suite import OPTIONS
@@ -55,6 +56,7 @@ def test_any_accepted_answer_is_exact_and_any_stated_one_valid():
 def test_a_quarter_of_each_answers_samples_picks():
     data = data_of("can_fly", samples=40)
     picks = Counter(np.array(data.labels)[data.is_discovery])
+    assert data.is_discovery.tolist() == picking_part(data.labels).tolist()
     assert data.is_discovery.sum() == 10
     for answer, count in Counter(data.labels).items():
         assert abs(picks[answer] - count / 4) < 1

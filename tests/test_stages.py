@@ -42,15 +42,9 @@ def judge(pytester, tasks, tmp_path_factory):
 
     def run(claim, *options, cells="adj_comp"):
         pytester.runpytest_inprocess(
-            *(
-                "--pyargs",
-                f"{PACK}.test_{claim}",
-                "--samples",
-                "8",
-                "--set",
-                "instruction_vectors.orders=1,2",
-            ),
-            *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
+            *("--pyargs", f"{PACK}.test_{claim}", "--samples", "8"),
+            *("--set", "instruction_vectors.orders=1,2", "-k", cells),
+            *("--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
         return read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
