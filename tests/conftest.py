@@ -23,6 +23,12 @@ def cache(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def methods():
+    """All methods, once: each run within a test would import them anew, and types be others."""
+    import ivmethods.methods  # noqa: F401 - beartype keeps the classes that it has met first
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A small OLMo-2 with random weights, saved as a folder."""

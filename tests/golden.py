@@ -13,29 +13,31 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from claims.instruction_vectors import needs, probing
+from claims.instruction_vectors.settings import Settings
 from ivevidence import Measurement, Store
 from ivfixtures.checkpoints.registry import resolve
-from ivfixtures.checkpoints.resolving import load
-from ivfixtures.data.pairs import task_pairs
+from ivfixtures.data.instructed import InstructedData, behaviour
+from ivfixtures.data.paired import PairedData
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import judge, probing, traces
-from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring import judge
 from ivfixtures.measuring.forms import ORIGIN
 from ivfixtures.measuring.judge import judge_prompt, read_decision
+from ivfixtures.measuring.measurements import Measurements, Reader
+from ivfixtures.measuring.requests import Request
 from ivmethods.methods import METHODS
-from ivmethods.model.handles import wrap
+from ivmethods.model.methods import Runs
 from ivmethods.patching.head_methods import (
     ActivationPatching,
     AttributionPatching,
-    HeadNoOp,
     PairScores,
 )
-from tests.pairs import Unstored
+from ivmethods.patching.methods import AllLayers, LayerSweep
+from tests.suite import OPTIONS
 
 FILE = Path(__file__).with_name("golden.json")
 CHECKPOINT, TASK, SAMPLES, REPHRASINGS = "tiny-olmo2-sft", "adj_ant", 4, 12
@@ -54,7 +56,7 @@ def measured(folder: Path) -> Golden:
     found = {
         name: {"version": one.key["method_version"], "numbers": _numbers(one)}
         for name, one in made.items()
-    } | _on_pairs()
+    }
     return {**found, "judge": {"version": judge.VERSION, "numbers": _judge()}}
 
 
@@ -97,53 +99,47 @@ def _measurements(store: Store) -> Iterator[Measurement]:
         name: replace(task, rephrasings=task.rephrasings[:REPHRASINGS])
         for name, task in load_tasks().items()
     }
-    usual = {
-        "samples": SAMPLES, "tasks": tasks, "seed": 0, "device": "cpu", "dtype": "float32",
-        "memory_budget": 2**28, "order": 2, "path_granularity": "merged", "max_paths": 2000,
-        "chat_template": "never", "system_prompt": None, "remote": False, "elsewhere": False,
-    }  # fmt: skip
-
-    def bench(**options: Any) -> Bench:
-        settings: Any = SimpleNamespace(**usual | options)
-        return Bench(resolve(CHECKPOINT), tasks[TASK], settings, store, lambda _: None)
-
-    one, by_head = bench(), bench(path_granularity="head")
-    one.answers()
-    one.runs()
-    for source in ("instruction", "contrast", "neutral"):
-        one.sweep(source)
-    one.sweep(protocol="released")
-    one.all_layers()
-    one.controls((1, 3))
-    for k in (1, 2):
-        traces.traced(one, k)
-    traces.traced(one, 1, "released")
-    traces.traced(by_head, 1)
-    traces.traced(by_head, 2)  # so many paths that they are drawn
-    probing.probes(one)
-    probing.random_probe(one)
-    yield from one.asked_for.values()
-    yield from (by_head.asked_for[f"paths k={k} equation head"] for k in (1, 2))
-    residuals = probing.probes_of(one).residuals
-    yield one.ask(residuals)
-    yield one.untrained().ask(replace(residuals, untrained=True))
-
-
-def _on_pairs() -> Golden:
-    loaded = load(resolve(CHECKPOINT))
-    pairs = task_pairs(loaded.tokenizer, load_tasks()[TASK], count=SAMPLES, seed=0)
-    data = Unstored(wrap(loaded.model, loaded.tokenizer), pairs)
-    found = {}
-    for method in (
+    settings = replace(OPTIONS, tasks=tasks, samples=SAMPLES)
+    data = InstructedData(resolve(CHECKPOINT), tasks[TASK], settings)
+    merged = Settings(orders=(1, 2), max_paths=2000)
+    by_head = replace(merged, path_granularity="head")
+    patching = needs.checks(data)
+    probes = probing.probes(data, merged)
+    residuals = probes.residuals
+    asked = [
+        Runs(),
+        *(
+            LayerSweep(name, "paper", 2, patching)
+            for name in ("instruction", "contrast", "neutral")
+        ),
+        needs.released_sweep(data, merged),
+        needs.no_op(data, merged),
+        AllLayers(),
+        needs.controls(data, (1, 3)),
+        *(needs.paths(data, merged, k) for k in (1, 2)),
+        needs.paths(data, merged, 1, "released"),
+        # With k = 2, so many paths that they are drawn.
+        *(needs.paths(data, by_head, k) for k in (1, 2)),
+        behaviour(data),
+        probes,
+        residuals,
+    ]
+    pairs = PairedData(data.checkpoint, data.task, settings)
+    on_pairs = [
         PairScores(),
-        HeadNoOp("all"),
         ActivationPatching("heads"),
         AttributionPatching("heads", "noising", "last"),
+    ]
+    copied = replace(residuals, untrained=True)
+    read = Reader(Measurements(store, device="cpu", dtype="float32", memory_budget=2**28))
+    for request in (
+        *(Request(data, method) for method in asked),
+        *(Request(pairs, method) for method in on_pairs),
+        probing.random_probe(data, merged),
+        Request(data.untrained(), copied),
     ):
-        arrays, info = method.compute(method.inputs(data), data)
-        numbers = _numbers(SimpleNamespace(arrays=arrays, info=info))
-        found[method.role] = {"version": method.version, "numbers": numbers}
-    return found
+        read(request)
+    yield from read.made.values()
 
 
 def _judge() -> Numbers:

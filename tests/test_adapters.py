@@ -335,7 +335,8 @@ def test_without_peft_the_extra_is_named(made: Path, monkeypatch: pytest.MonkeyP
 
 def test_pytest_judges_an_adapter(judge: Callable[..., object], checkpoint: Path, tmp_path: Path):
     folder = adapt(Path(checkpoint), tmp_path / "adapter", "olmo2")
-    options = ("--checkpoint", folder, "-v", "--orders", "1", "--measure-anyway")
+    options = ["--checkpoint", folder, "-v", "--measure-anyway"]
+    options += ["--set", "instruction_vectors.orders=1"]
     result = judge(*options, only=["claims.instruction_vectors.test_localization"])
     assert result.ret == 0
     assert f"{resolve(str(folder)).label}-adj_ant" in printed(result)

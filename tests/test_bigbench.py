@@ -454,7 +454,8 @@ def judge(pytester, tmp_path):
                 "--bigbench",
                 str(folder),
             ),
-            *("--checkpoint", str(tmp_path / "random-olmo2"), "--samples", "4", "--orders", "1"),
+            *("--checkpoint", str(tmp_path / "random-olmo2"), "--samples", "4"),
+            *("--set", "instruction_vectors.orders=1"),
             *(
                 "-k",
                 "implicatures",

@@ -8,7 +8,6 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,17 +17,18 @@ from transformers import AutoTokenizer
 
 from ivevidence import Store, read_evidence
 from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.instructed import InstructedData
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.measuring.material import Material
+from ivfixtures.measuring.measurements import model_of
 from ivmethods.errors import PromptError
 from ivmethods.model.recording import record
 from ivmethods.probes.methods import InstructionResiduals
 from ivmethods.prompts import chat
 from ivmethods.prompts.chat import chat_of, framed, template_of
 from ivmethods.prompts.protocols import last_token, token_texts, tokenize_sample, tokenize_source
+from tests.measured import Measured
 from tests.models import text_tokenizer
-from tests.suite import PACK, has_traceback, printed, saved
+from tests.suite import OPTIONS, PACK, has_traceback, printed, saved
 
 TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
 SYSTEMS = (
@@ -72,6 +72,7 @@ TEMPLATES = {
 WRITES_BOS = ("llama", "gemma", "mistral")
 KINDS = ("byte", "byte_bos", "byte_eos", "metaspace", "no_bos")
 INSTRUCTION = "Given an adjective, state its antonym."
+PAPER = "instruction_vectors"
 NO_THOUGHTS = {"enable_thinking": False}
 
 every_template = pytest.mark.parametrize("name", TEMPLATES)
@@ -409,13 +410,6 @@ def test_a_template_that_changes_with_the_message_is_refused():
 # ------------------------------------------------------------------------ checkpoints and the suite
 
 
-def options(**changed):
-    usual = {"samples": 6, "seed": 0, "chat_template": "auto", "system_prompt": None}
-    return SimpleNamespace(
-        **(usual | {"remote": False, "elsewhere": False, "memory_budget": None} | changed)
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint of random weights whose tokenizer has a chat template."""
@@ -426,48 +420,48 @@ def folder(tmp_path_factory):
     return folder
 
 
-def material(folder, task="can_fly", stage="unknown", plain_prompts=False, **changed):
-    found = resolve(str(folder))
-    checkpoint = replace(found, stage=stage, plain_prompts=plain_prompts)
-    return Material(checkpoint, load_tasks()[task], options(**changed))
+def data_of(folder, task="can_fly", stage="unknown", plain_prompts=False, **changed):
+    checkpoint = replace(resolve(str(folder)), stage=stage, plain_prompts=plain_prompts)
+    settings = replace(OPTIONS, **{"samples": 6, "chat_template": "auto"} | changed)
+    return InstructedData(checkpoint, load_tasks()[task], settings)
 
 
 def test_auto_passes_over_a_template_that_the_checkpoint_was_tuned_without(folder):
-    assert material(folder, stage="sft", plain_prompts=True).chat is None
-    always = material(folder, stage="sft", plain_prompts=True, chat_template="always")
+    assert data_of(folder, stage="sft", plain_prompts=True).chat is None
+    always = data_of(folder, stage="sft", plain_prompts=True, chat_template="always")
     assert always.chat is not None
 
 
 @pytest.mark.parametrize("stage", ["sft", "dpo", "instruct", "unknown", "base"])
 def test_auto_takes_the_template_of_all_but_base_checkpoints(folder, stage):
-    assert (material(folder, stage=stage).chat is None) == (stage == "base")
-    assert material(folder, stage=stage, chat_template="always").chat is not None
-    assert material(folder, stage=stage, chat_template="never").chat is None
+    assert (data_of(folder, stage=stage).chat is None) == (stage == "base")
+    assert data_of(folder, stage=stage, chat_template="always").chat is not None
+    assert data_of(folder, stage=stage, chat_template="never").chat is None
 
 
 def test_embedded_checkpoints_are_prompted_as_ever():
-    found = material("tiny-olmo2-sft", stage="sft")
+    found = data_of("tiny-olmo2-sft", stage="sft")
     assert found.chat is None
     assert found.notes == ()
     assert found.digests.keys() == {"weights", "tokenizer"}
     assert found.source()[0] == tokenize_source(found.tokenizer, found.task.instruction)
     with pytest.raises(ValueError, match=r"^tiny-olmo2-sft: template=None, but should be"):
-        _ = material("tiny-olmo2-sft", stage="sft", chat_template="always").digests
+        _ = data_of("tiny-olmo2-sft", stage="sft", chat_template="always").digests
 
 
 def test_what_is_measured_depends_on_template_and_system_prompt(folder):
-    plain, chat = material(folder, chat_template="never"), material(folder)
-    told = material(folder, system_prompt="One word.")
+    plain, chat = data_of(folder, chat_template="never"), data_of(folder)
+    told = data_of(folder, system_prompt="One word.")
     assert plain.digests.keys() == {"weights", "tokenizer"}
     assert chat.digests == {**plain.digests, "chat": chat.chat.digest}
     assert told.digests["chat"] != chat.digests["chat"]
-    unused = material(folder, stage="base", system_prompt="One word.")
+    unused = data_of(folder, stage="base", system_prompt="One word.")
     assert unused.digests == plain.digests
     assert "--system-prompt was not used" in unused.notes[0]
 
 
 def test_all_texts_of_a_task_stand_in_the_chat(folder):
-    chat = material(folder, system_prompt="One word.")
+    chat = data_of(folder, system_prompt="One word.")
     samples, head = chat.samples(), chat.chat.before
     for name in ("instruction", "contrast", "neutral"):
         for source in chat.source(name):
@@ -478,22 +472,20 @@ def test_all_texts_of_a_task_stand_in_the_chat(folder):
     assert samples[0].site < sub < samples[0].t_inst
     leading = chat.tokenizer.decode(samples[0].instructed[: sub + 1])
     assert leading == head + chat.task.sub_instruction
-    plain = material(folder, chat_template="never")
+    plain = data_of(folder, chat_template="never")
     assert chat.source("instruction", "released") == plain.source("instruction", "released")
     assert chat.samples("released") == plain.samples("released")
 
 
 def test_rephrasings_are_read_inside_the_chat(folder, tmp_path):
-    chosen = options(device="cpu", dtype="float32")
-    bench = Bench(
-        resolve(str(folder)), load_tasks()["adj_ant"], chosen, Store(tmp_path), lambda _: None
-    )
+    data = data_of(folder, "adj_ant")
     texts = ("Name the opposite.", "State the antonym of it:")
-    found = bench.ask(InstructionResiduals(texts))
+    found = Measured(Store(tmp_path))(data, InstructionResiduals(texts))
     assert found.info["tokens"] == [".", ":"]
+    model = model_of(data.checkpoint, "cpu", "float32")
     for i, text in enumerate(texts):
-        ids = bench.tokenizer(bench.chat.before + text, add_special_tokens=False)["input_ids"]
-        alone = record(bench.model, tuple(ids), positions=[len(ids) - 1])[0]
+        ids = data.tokenizer(data.chat.before + text, add_special_tokens=False)["input_ids"]
+        alone = record(model, tuple(ids), positions=[len(ids) - 1])[0]
         np.testing.assert_allclose(found.arrays["streams"][1:, i], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -504,7 +496,7 @@ def judged(pytester, folder, tasks):
     def run(*given, only=("claims.instruction_vectors.test_localization",)):
         result = pytester.runpytest_inprocess(
             *("--pyargs", *only, "--checkpoint", str(folder), "--tasks", str(tasks)),
-            *("--samples", "4", "--orders", "1", "-k", "adj_ant", "--measure-anyway"),
+            *("--samples", "4", "--set", f"{PAPER}.orders=1", "-k", "adj_ant", "--measure-anyway"),
             *("--xfail-refuted", "-p", "no:cacheprovider", *given),
         )
         found = read_evidence(pytester.path / "reports" / "claims.evidence.json")
@@ -547,7 +539,7 @@ def test_each_mode_judges_the_prompts_that_it_names(judged):
 def test_claims_can_be_judged_in_a_chat_and_again_by_its_command(judged, pytester):
     names = ("behaviour", "localization", "tinst_path_dominance")
     only = [f"{PACK}.test_{name}" for name in names]
-    cells, _ = judged("--system-prompt=--brief", "--path-k", "1", only=only)
+    cells, _ = judged("--system-prompt=--brief", "--set", f"{PAPER}.path_k=1", only=only)
     assert {cell.claim.name for cell in cells} == {f"instruction_vectors/{n}" for n in names}
     assert all(cell.parameters["system prompt"] == "--brief" for cell in cells)
     cell = next(cell for cell in cells if cell.claim.name == "instruction_vectors/localization")
@@ -560,7 +552,15 @@ def test_expectations_know_how_checkpoints_were_prompted(judged, pytester, folde
     judged("--write-expect", "expected.json")
     result = pytester.runpytest_inprocess(
         *("--pyargs", "claims.instruction_vectors.test_localization", "--checkpoint", str(folder)),
-        *("--tasks", str(tasks), "--samples", "4", "--orders", "1", "--measure-anyway"),
+        *(
+            "--tasks",
+            str(tasks),
+            "--samples",
+            "4",
+            "--set",
+            f"{PAPER}.orders=1",
+            "--measure-anyway",
+        ),
         *("--expect", "expected.json", "--chat-template", "never", "-p", "no:cacheprovider"),
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR

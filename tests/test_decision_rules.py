@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import worlds
-from benchmarks.worlds.superadditivity import FIRST, SECOND, SimulatedCell
+from benchmarks.worlds.superadditivity import FIRST, SECOND, simulated
 from claims.instruction_vectors import test_localization as localization
 from claims.instruction_vectors import test_superadditivity as superadditivity
 from ivevidence.records.cells import Criterion
@@ -98,14 +98,14 @@ def pair_cell(generator, *, n=100, interaction=0.5, alone=0.2):
 
 
 def judged(metric="logit", **effects):
-    return superadditivity.judge_cell(SimulatedCell(effects), metric)
+    return superadditivity.judge_view(*simulated(metric, effects))
 
 
 def test_samples_that_pick_do_not_enter_the_verdict_on_pairs():
     singles, together = pair_cell(np.random.default_rng(0))
-    cell = SimulatedCell({"logit": (singles, together)})
-    before = superadditivity.judge_cell(cell, "logit")[1]
-    together[cell.is_discovery] += 100
+    before = judged(logit=(singles, together))[1]
+    view, _ = simulated("logit", {"logit": (singles, together)})
+    together[view.is_discovery] += 100
     assert judged(logit=(singles, together))[1] == before
 
 
@@ -189,8 +189,9 @@ def test_a_verdict_on_fewer_than_six_answers_is_about_these():
     decision = localization.decide(**cell, chosen=0, resamples=400)
     assert decision.verdict == "supported"
     assert decision.reason.endswith("; about these 2 answers only")
-    pairs = SimulatedCell({"logit": pair_cell(np.random.default_rng(0))}, answers=worlds.alike(5))
-    reason = superadditivity.judge_cell(pairs, "logit")[1].reason
+    effects = {"logit": pair_cell(np.random.default_rng(0))}
+    pairs = simulated("logit", effects, answers=worlds.alike(5))
+    reason = superadditivity.judge_view(*pairs)[1].reason
     assert reason.endswith("; about these 5 answers only")
 
 
@@ -264,10 +265,10 @@ def test_without_headroom_nothing_is_concluded(gap):
     cell = tuple_cell(generator)
     cell["gap"] = np.full(100, gap)
     gaps = {"rr": cell["gap"], "logit": np.ones(100)}
-    pairs = SimulatedCell({"logit": pair_cell(generator)}, gaps=gaps)
+    pairs = simulated("logit", {"logit": pair_cell(generator)}, gaps=gaps)
     for decision in (
         localization.decide(**cell, chosen=0, resamples=200),
-        superadditivity.judge_cell(pairs, "logit")[1],
+        superadditivity.judge_view(*pairs)[1],
     ):
         assert (decision.verdict, decision.criteria) == ("inconclusive", ())
         assert re.match(r"no headroom: mean rr gap .* should be at least 0\.1$", decision.reason)

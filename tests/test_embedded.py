@@ -11,7 +11,7 @@ import pytest
 from ivevidence import read_evidence
 
 pytestmark = pytest.mark.slow
-FAST = ["--samples", "40", "--orders", "1,2"]
+FAST = ["--samples", "40", "--set", "instruction_vectors.orders=1,2"]
 
 
 def command(folder, *options):

@@ -10,16 +10,17 @@ import torch
 
 from ivevidence import Store, read_evidence
 from ivfixtures.checkpoints.resolving import load, resolve, tokenizer
+from ivfixtures.data import generation
+from ivfixtures.data.instructed import behaviour
 from ivfixtures.data.tasks import load_tasks
 from ivfixtures.data.tasktypes import Item, Valid
-from ivfixtures.measuring import generation
-from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
+from ivfixtures.measuring.measurements import CheckpointRefusedError
 from ivmethods.model.behaviour import greedy_answers, next_tokens
 from ivmethods.model.handles import network, wrap
 from ivmethods.model.metrics import NotFiniteError
 from ivmethods.prompts.answers import normalize_answer
+from tests.measured import Measured, data_of
 from tests.models import number_tokenizer, random_model, random_samples, text_tokenizer, wrapped
-from tests.suite import OPTIONS
 
 BUDGET = 2**30
 SFT = "tiny-olmo2-sft"
@@ -132,11 +133,11 @@ def test_a_cell_of_broken_weights_is_refused_with_the_checkpoints_name(tmp_path,
         raise NotFiniteError("largest logit", "nan")
 
     monkeypatch.setattr("ivmethods.model.methods.greedy_answers", broken)
-    bench = Bench(resolve(SFT), ANTONYMS, OPTIONS, Store(tmp_path), lambda line: None)
+    data = data_of("adj_ant")
     with pytest.raises(
         CheckpointRefusedError, match=rf"^largest logit=nan, but should be finite \[{SFT}, "
     ):
-        bench.answers()
+        Measured(Store(tmp_path))(data, behaviour(data))
 
 
 def test_of_equal_logits_the_first_token_is_taken():

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from base64 import b64encode
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -16,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ivevidence import Store, read_evidence
+from ivfixtures.data import endpoint as endpoints
+from ivfixtures.data.endpoint import KEY, Endpoint, JudgeError, read_endpoint
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import endpoint as endpoints
-from ivfixtures.measuring.endpoint import KEY, Endpoint, JudgeError, read_endpoint
 from ivfixtures.measuring.judge import judge_prompt, judged, judged_answers, read_decision
+from tests.measured import data_of
 from tests.suite import PACK, has_traceback, shown
 
 SECRET = "sk-do-not-tell"
@@ -509,23 +511,20 @@ def test_an_endpoint_that_dies_in_the_middle_makes_an_error_and_loses_nothing(
 
 
 def test_answers_are_asked_for_once_each(stub, tmp_path):
-    options = SimpleNamespace(judge=Endpoint(stub.url, "some-model"))
-    bench = SimpleNamespace(
-        options=options,
-        task=load_tasks()["anim_color"],
-        checkpoint=SimpleNamespace(name="c"),
-        store=Store(tmp_path),
-        note=lambda role, made: None,
-        progress=lambda line: None,
-        answers=lambda: ["red\n", "Red", " red. Blue", "red"],
-    )
+    answers, shown = ["red\n", "Red", " red. Blue", "red"], []
+    ask = partial(judged_answers, store=Store(tmp_path), show=shown.append)
     stub.replies = [says("yes"), says("no")]
-    found = judged_answers(bench)
+    data = data_of("anim_color", samples=4, judge=Endpoint(stub.url, "some-model"))
+    found = ask(data, answers)
     assert list(found.judgements) == ["red", "Red"]
     assert found.valid.tolist() == [True, False, True, True]
+    assert shown == [f"tiny-olmo2-sft anim_color: judging answer {n}" for n in (1, 2)]
     assert len(stub.requests) == 2
-    options.judge = None
-    assert judged_answers(bench) is None
+    data.judge = ask
+    assert data.judgements == {}
+    assert data.judged(answers).valid.tolist() == found.valid.tolist()
+    assert [*data.judgements] == ["judgement of 'red'", "judgement of 'Red'"]
+    assert ask(data_of("anim_color"), answers) is None
 
 
 def test_a_wrong_option_is_one_line(pytester):

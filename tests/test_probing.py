@@ -10,11 +10,11 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from claims.instruction_vectors.probing import MOST_REPHRASINGS, rephrasings
 from ivevidence import read_evidence
 from ivfixtures.checkpoints.loading import load_untrained
 from ivfixtures.checkpoints.resolving import digests, load, resolve
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring.probing import MOST_REPHRASINGS, rephrasings
 from ivmethods.method import Running
 from ivmethods.probes import methods
 from tests.suite import PACK

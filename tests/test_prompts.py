@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from ivfixtures.data.tasks import Item
-from ivfixtures.measuring.material import Material
+from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.data.tasks import Item, load_tasks
 from ivmethods.errors import PromptError
 from ivmethods.prompts.protocols import token_texts, tokenize_sample, tokenize_source
 from tests.models import spacing_tokenizer, text_tokenizer
+from tests.suite import OPTIONS
 
 KINDS = ("byte", "byte_bos", "byte_eos", "metaspace", "no_bos")
 INSTRUCTION = "Given an adjective, state its antonym."
@@ -206,13 +208,11 @@ def test_a_special_token_in_capitals_is_refused_where_capitals_are_made_small():
     ],
 )
 def test_a_reader_is_told_of_white_space_and_of_tokens_that_answers_share(labels, said):
-    samples = [spaced("fallback", label) for label in labels]
-    told = Material._token_notes(
-        SimpleNamespace(
-            samples=lambda: samples,
-            items=tuple(Item("", (label,)) for label in labels),
-            tokenizer=spacing_tokenizer("fallback"),
-        )
-    )
+    class Spaced(InstructedData):
+        tokenizer = spacing_tokenizer("fallback")
+
+    items = tuple(Item(f"x{number}", (label,)) for number, label in enumerate(labels))
+    task = replace(load_tasks()["adj_ant"], items=items, instruction="Give it.")
+    told = Spaced(resolve("tiny-olmo2-sft"), task, OPTIONS).notes
     assert len(told) == len(said)
     assert all(map(str.startswith, told, said))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from claims.instruction_vectors.patching_exhibits import released
 from claims.instruction_vectors.published import top_tuples
 from claims.instruction_vectors.published_exhibits import published_lists, ranked
-from ivfixtures.suite.exhibits import released
+from claims.instruction_vectors.views import Patched
 from ivmethods.model.metrics import METRICS
 from ivmethods.patching.sweep import Sweep, layer_tuples
 
@@ -26,14 +27,12 @@ def made_up(means, *, layers=16, order=2, metric="rr"):
     return Sweep(tuples, effects, target, torch.zeros(len(tuples), dtype=torch.bool))
 
 
-def cell_of(sweep, released=None, *, name=SFT, task="adj_ant", metric="rr", order=2):
-    bench = SimpleNamespace(
-        checkpoint=SimpleNamespace(name=name),
-        task=SimpleNamespace(name=task),
-        options=SimpleNamespace(order=order),
-        sweep=lambda protocol: {"released": released}[protocol],
-    )
-    return SimpleNamespace(bench=bench, sweep=sweep, metric=metric)
+def lists_of(sweep, released, *, name=SFT, task="adj_ant", metric="rr"):
+    """What is shown beside a sweep, of whose control and runs nothing is."""
+    data = SimpleNamespace(checkpoint=SimpleNamespace(name=name), name=task)
+    picking = np.zeros(4, dtype=bool)
+    view = Patched(metric, "neutral sentences", sweep, sweep, {}, picking, 0)
+    return published_lists(data, view, released)
 
 
 def printed(metric="rr", order=2):
@@ -47,8 +46,8 @@ def test_effects_as_printed_agree_and_others_do_not():
     published = printed()
     distinct = {t: v + 0.001 * (10 - i) for i, (t, v) in enumerate(published.items())}
     elsewhere = {(i, 15): 1.0 + i for i in range(10)}
-    cell = cell_of(made_up(elsewhere), made_up(distinct, metric="rr_released"))
-    lists, agreement = published_lists(cell)
+    released = made_up(distinct, metric="rr_released")
+    lists, agreement = lists_of(made_up(elsewhere), released)
     assert lists.title.startswith("Table 9: the paper's best tuples of one and two layers, rr")
     assert [row[0] for row in lists.rows] == list(range(1, 11))
     assert [row[1] for row in lists.rows] == [", ".join(map(str, t)) for t in published]
@@ -69,8 +68,8 @@ def test_effects_as_printed_agree_and_others_do_not():
 def test_lists_of_three_layers_are_held_against_three_layers_only():
     pairs, triples = printed("logit"), printed("logit", order=3)
     sweep = made_up(pairs | triples, order=3, metric="logit")
-    cell = cell_of(sweep, made_up(pairs, metric="logit"), metric="logit", order=3)
-    *lists, agreement = published_lists(cell)
+    released = made_up(pairs, metric="logit")
+    *lists, agreement = lists_of(sweep, released, metric="logit")
     assert len(lists) == 2
     assert "three layers" in lists[1].title
     assert [row[:5] for row in agreement.rows] == [
@@ -78,7 +77,7 @@ def test_lists_of_three_layers_are_held_against_three_layers_only():
         ("one and two layers", "released", 10, 10, 136),
         ("three layers", "paper", 10, 10, 560),
     ]
-    assert len(published_lists(cell_of(sweep, sweep, metric="logit", order=2))) == 2
+    assert len(lists_of(released, released, metric="logit")) == 2
 
 
 @pytest.mark.parametrize(
@@ -86,16 +85,16 @@ def test_lists_of_three_layers_are_held_against_three_layers_only():
     [{"name": "tiny-olmo2-sft"}, {"name": f"./{SFT}"}, {"task": "my_task"}, {"metric": "logprob"}],
 )
 def test_nothing_is_shown_where_the_paper_has_no_list(other):
-    assert published_lists(cell_of(made_up({}), made_up({}), **other)) == []
+    assert lists_of(made_up({}), made_up({}), **other) == []
 
 
 def test_no_list_of_pairs_without_pairs():
-    assert published_lists(cell_of(made_up({}, order=1), order=1)) == []
+    assert lists_of(made_up({}, order=1), made_up({})) == []
 
 
 def test_tuples_that_were_not_measured_are_left_open():
     small = made_up({(1, 2): 1.0}, layers=6)
-    lists, agreement = published_lists(cell_of(small, small))
+    lists, agreement = lists_of(small, small)
     beyond = [row for row in lists.rows if any(int(p) > 5 for p in row[1].split(", "))]
     assert beyond
     assert all(row[3:] == (None,) * 4 for row in beyond)
@@ -128,5 +127,5 @@ def test_ties_of_the_released_scripts_stand_row_by_row_as_in_the_tables():
     """Table 9, adj_comp: (2, 3), (3, 3), (3, 14) and (3, 15) are printed alike, in this order."""
     tied = [(2, 3), (3,), (3, 14), (3, 15)]
     sweep = made_up(dict.fromkeys(tied, 0.1), metric="rr_released")
-    rows = released(cell_of(sweep, sweep)).rows
+    rows = released(sweep, "rr").rows
     assert [row[0] for row in rows[:5]] == ["2, 3", "3", "3, 14", "3, 15", "0"]

@@ -5,14 +5,15 @@ bounds here are sums of exact ones, so that a world on a threshold stays below 5
 """
 
 from collections import Counter
-from types import MethodType, SimpleNamespace
+from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks.worlds.linear_separability import CONTROLS, lead
 from claims.instruction_vectors import test_linear_separability as separability
-from ivfixtures.measuring.probing import Probes, Rephrasings, rephrasings
+from claims.instruction_vectors.probing import Probes, Rephrasings, rephrasings
 from ivmethods.probes.held_out import OneAgainstRest, Probe, grouped_folds, one_against_rest, probe
 from ivmethods.probes.methods import FOLDS
 
@@ -73,12 +74,10 @@ def test_pairs_with_equal_bags_of_words_give_room(paired):
     some = Rephrasings(("a", "b"), (*texts, *other), labels, np.arange(4 * count))
     right = Probe(labels[None], np.zeros(5, int), np.zeros(4 * count, int))
     wrong = Probe(np.zeros_like(labels)[None], np.zeros(5, int), np.zeros(4 * count, int))
-    probes = SimpleNamespace(
-        rephrasings=some, probe=right, by_words=by_words if paired else labels, by_input=by_words,
-        shuffled=wrong.by_layer, shuffled_labels=labels,
-    )  # fmt: skip
-    for name in ("found", "controls", "leads", "_index"):
-        setattr(probes, name, MethodType(getattr(Probes, name), probes))
+    words = by_words if paired else labels
+    known = {"rephrasings": some, "probe": right, "by_words": words, "by_input": by_words}
+    known |= {"shuffled": wrong.by_layer, "shuffled_labels": labels}
+    probes = Probes(**dict.fromkeys([each.name for each in fields(Probes)]) | known)
     found, control = probes.leads("a", wrong)["bag of words"]
     assert len(found.own) == len(found.others) == (count if paired else 2 * count)
     assert control.accuracy == (0.5 if paired else 1.0)

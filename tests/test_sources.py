@@ -77,7 +77,8 @@ def test_a_gguf_file_is_judged_to_evidence(written, claims, pytester):
         "claims.instruction_vectors.test_behaviour",
         "claims.instruction_vectors.test_localization",
     )
-    options = ("--measure-anyway", "--orders", "1", "--xfail-refuted", "-k", "adj_ant")
+    options = ["--measure-anyway", "--xfail-refuted", "-k", "adj_ant"]
+    options += ["--set", "instruction_vectors.orders=1"]
     result = claims(written[0], *options, only=both)
     found = evidence(pytester)
     assert not found.errors, printed(result)

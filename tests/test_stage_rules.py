@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.worlds.stages import graded
-from benchmarks.worlds.superadditivity import SimulatedCell, interacting
+from benchmarks.worlds.superadditivity import interacting, simulated
 from claims.instruction_vectors import test_behaviour as behaviour
 from claims.instruction_vectors import test_stages as stages
 from claims.instruction_vectors import test_superadditivity as superadditivity
@@ -100,10 +100,9 @@ def present(interactions, *, runs=30):
         decisions = {}
         for k, interaction in enumerate(interactions):
             effects = interacting(0.05 * interaction, barely=True)(generator, 100)
-            cell = SimulatedCell({"rr": effects, "logit": effects})
-            decisions[f"stage {k}"] = superadditivity.judge_cell(
-                cell, "rr", ways=len(interactions)
-            )[1]
+            view = simulated("rr", {"rr": effects, "logit": effects})
+            decision = superadditivity.judge_view(*view, ways=len(interactions))[1]
+            decisions[f"stage {k}"] = decision
         found[judge_all(decisions).verdict] += 1
     return found
 

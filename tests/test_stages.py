@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import ivfixtures
-from claims.instruction_vectors.stages import incomparable, lacking, stages
+from claims.instruction_vectors.stages import comparable, lacking, stages
 from ivevidence import read_evidence
-from ivfixtures.checkpoints.resolving import load
-from ivfixtures.measuring import material
+from ivfixtures.data import instructed
+from ivfixtures.measuring import measurements
+from ivfixtures.measuring.measurements import model_of
+from ivmethods.errors import PromptError
 from tests.suite import PACK
 
 DATA = Path(ivfixtures.__file__).parent / "data"
@@ -40,8 +42,9 @@ def judge(pytester, tasks, tmp_path_factory):
 
     def run(claim, *options, cells="adj_comp"):
         pytester.runpytest_inprocess(
-            *("--pyargs", f"{PACK}.test_{claim}", "--samples", "8", "--orders", "1,2"),
-            *("-k", cells, "--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
+            *("--pyargs", f"{PACK}.test_{claim}", "--samples", "8"),
+            *("--set", "instruction_vectors.orders=1,2", "-k", cells),
+            *("--store", str(store), "--xfail-refuted", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
         return read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
@@ -51,15 +54,14 @@ def judge(pytester, tasks, tmp_path_factory):
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Names of the checkpoints whose models were loaded, in turn."""
+    """Names of the checkpoints whose models were used, in turn: one is in memory at a time."""
     found = []
 
-    def loading(checkpoint, **options):
-        found.append(checkpoint.name)
-        return load(checkpoint, **options)
+    def using(checkpoint, *how):
+        found.extend([checkpoint.name] if found[-1:] != [checkpoint.name] else [])
+        return model_of(checkpoint, *how)
 
-    monkeypatch.setattr(material, "_in_use", {})
-    monkeypatch.setattr(material, "load", loading)
+    monkeypatch.setattr(measurements, "model_of", using)
     return found
 
 
@@ -141,14 +143,15 @@ def test_stages_that_are_missing_are_named(present, needed, reason):
     assert found is None if reason is None else reason in found
 
 
-def test_two_checkpoints_of_one_stage_are_one_line():
-    def part(name):
-        checkpoint = SimpleNamespace(name=name, stage="sft")
-        return SimpleNamespace(bench=SimpleNamespace(checkpoint=checkpoint))
+def part(stage, chat=None, *, name=None, family=None):
+    checkpoint = SimpleNamespace(name=name or stage, stage=stage, family=family)
+    return SimpleNamespace(checkpoint=checkpoint, chat=chat and SimpleNamespace(digest=chat))
 
-    cell = SimpleNamespace(parts=(part("a"), part("b")), subject=SimpleNamespace(name="m"))
+
+def test_two_checkpoints_of_one_stage_are_one_line():
+    parts = [part("sft", name=name, family="m") for name in "ab"]
     with pytest.raises(ValueError, match=r"stage sft=a, b, but should be one \[m\]"):
-        stages(cell)
+        stages(parts)
 
 
 @pytest.mark.parametrize(
@@ -161,17 +164,9 @@ def test_two_checkpoints_of_one_stage_are_one_line():
     ],
 )
 def test_stages_that_are_prompted_differently_are_not_compared(chats, reason):
-    parts = [
-        SimpleNamespace(
-            bench=SimpleNamespace(
-                checkpoint=SimpleNamespace(name=stage, stage=stage),
-                chat=chat and SimpleNamespace(digest=chat),
-            )
-        )
-        for stage, chat in zip(("base", "sft"), chats, strict=True)
-    ]
-    said = incomparable(SimpleNamespace(parts=parts, subject=SimpleNamespace(name="m")))
-    assert said is None if reason is None else reason in said
+    parts = [part(stage, chat) for stage, chat in zip(("base", "sft"), chats, strict=True)]
+    closed = comparable().closed(parts, None)
+    assert closed is None if reason is None else reason in closed.decision.reason
 
 
 # ------------------------------------------------------------------------------------- behaviour
@@ -197,14 +192,14 @@ def test_behaviour_is_judged_without_a_gate(judge):
 
 
 def test_a_task_that_cannot_be_tokenized_is_left_out_and_spoils_no_other(judge, monkeypatch):
-    tokenized = material.Material._tokenized
+    tokenized = instructed.tokenize_sample
 
-    def refusing(self, item, protocol):
-        if self.task.name == "adj_ant":
-            raise ValueError("answer='x', but should be tokens after the prompt")
-        return tokenized(self, item, protocol)
+    def refusing(*given, instruction, **options):
+        if "antonym" in instruction:
+            raise PromptError("answer='x', but should be tokens after the prompt")
+        return tokenized(*given, instruction=instruction, **options)
 
-    monkeypatch.setattr(material.Material, "_tokenized", refusing)
+    monkeypatch.setattr(instructed, "tokenize_sample", refusing)
     (cell,) = judge("behaviour", "--checkpoint", "tiny-olmo2-dpo", "--seed", "5")
     (figure,) = cell.figures
     assert list(figure.data["categories"]) == ["adj_comp"]

@@ -1,7 +1,6 @@
 """Path measurements of a checkpoint: what is traced, stored, aligned and refused."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,18 +8,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claims.instruction_vectors import needs
 from claims.instruction_vectors.columns import QUERY, columns
 from claims.instruction_vectors.path_views import path_counts, prompt_columns
+from claims.instruction_vectors.settings import Settings
 from ivevidence import Store
-from ivfixtures.checkpoints.resolving import resolve
-from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring import traces
-from ivfixtures.measuring.bench import Bench, CheckpointRefusedError
+from ivfixtures.measuring.measurements import CheckpointRefusedError, model_of
 from ivmethods.model.layouts import weights_of
+from ivmethods.model.methods import Runs
 from ivmethods.paths import methods
 from ivmethods.paths.graph import path_graph
 from ivmethods.paths.linear_maps import completeness, linear_forms
 from ivmethods.paths.tracing import trace_paths
+from tests.measured import Measured, data_of
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=4)
 
@@ -47,27 +47,41 @@ def test_values_of_a_query_of_several_tokens_are_combined():
     assert aligned.gather(values, np.sum).tolist() == [[1, 2, 3], [4, 11, 7]]
 
 
+PACK = Settings(max_paths=10**6)
+
+
 @pytest.fixture(scope="module")
-def make(tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("store"))
-
-    def bench(task="adj_ant", *, samples=6, checkpoint="tiny-olmo2-sft", **options):
-        defaults = {"seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": 2**28}
-        defaults |= {"path_granularity": "merged", "max_paths": 10**6, "path_k": (1, 2)}
-        defaults |= {"chat_template": "auto", "system_prompt": None}
-        defaults |= {"remote": False, "elsewhere": False}
-        options = SimpleNamespace(samples=samples, **(defaults | options))
-        return Bench(resolve(checkpoint), load_tasks()[task], options, store, lambda _: None)
-
-    return bench
+def measured(tmp_path_factory):
+    return Measured(Store(tmp_path_factory.mktemp("store")))
 
 
-def test_what_is_stored_is_what_tracing_a_sample_alone_finds(make):
-    bench = make()
-    found = traces.traced(bench, 2)
-    weights = weights_of(bench.model)
-    for i, sample in enumerate(bench.samples()):
-        (form,) = linear_forms(bench.model, [sample.instructed], weights=weights)
+@pytest.fixture
+def traced(measured):
+    """What is traced of a task's data."""
+
+    def trace(data, k, semantics="equation", settings=PACK):
+        return measured(data, needs.paths(data, settings, k, semantics))
+
+    return trace
+
+
+@pytest.fixture
+def counted(traced):
+    """The same, by column."""
+    return lambda data, *how, **settings: path_counts(data, traced(data, *how, **settings))
+
+
+def model_for(data):
+    return model_of(data.checkpoint, "cpu", data.settings.dtype)
+
+
+def test_what_is_stored_is_what_tracing_a_sample_alone_finds(measured, traced):
+    data = data_of(samples=6)
+    found = traced(data, 2)
+    model = model_for(data)
+    weights = weights_of(model)
+    for i, sample in enumerate(data.samples()):
+        (form,) = linear_forms(model, [sample.instructed], weights=weights)
         starts = range(sample.t_inst - 1, len(sample.instructed))
         answers = torch.tensor([sample.answer, sample.contrast or 0])
         alone = trace_paths(form, path_graph(form, k=2), starts, answers, memory_budget=2**28)
@@ -76,14 +90,14 @@ def test_what_is_stored_is_what_tracing_a_sample_alone_finds(make):
         assert np.array_equal(found.hits[i, :n, :2], alone.hits)
         np.testing.assert_allclose(found.uses[i, :n], alone.uses, rtol=1e-6)
         assert np.isnan(found.totals[i, n:]).all()
-    before = bench.store.measured
-    again = traces.traced(make(), 2)
-    assert bench.store.measured == before
+    before = measured.store.measured
+    again = traced(data_of(samples=6), 2)
+    assert measured.store.measured == before
     assert np.array_equal(again.uses, found.uses, equal_nan=True)
 
 
-def test_a_random_token_ranks_high_by_chance_and_the_answer_more_often(make):
-    counts = path_counts(make(samples=40), 1)
+def test_a_random_token_ranks_high_by_chance_and_the_answer_more_often(counted):
+    counts = counted(data_of(samples=40), 1)
     chance = 99 / 2048
     random = np.nanmean(counts.shares(2), axis=1)
     error = random.std(ddof=1) / np.sqrt(len(random))
@@ -91,27 +105,28 @@ def test_a_random_token_ranks_high_by_chance_and_the_answer_more_often(make):
     assert np.nanmean(counts.shares(0)) > 2 * chance
 
 
-def test_attribution_sums_to_the_logit_of_the_instructed_run(make):
-    bench = make()
-    found = traces.attributed(bench)
-    logits = bench.runs()["instructed"][1]  # METRICS: logit
+def test_attribution_sums_to_the_logit_of_the_instructed_run(measured):
+    data = data_of(samples=6)
+    found = measured(data, methods.Attribution())
+    logits = measured(data, Runs())["instructed"][1]  # METRICS: logit
     total = np.nansum(found.tokens, axis=1) + found.biases
     np.testing.assert_allclose(total, logits, rtol=1e-3)
     assert found.completeness < 1e-5
 
 
-def test_the_sub_instruction_ends_before_the_instruction(make):
-    bench = make("can_fly")
-    aligned = prompt_columns(bench, 0)
+def test_the_sub_instruction_ends_before_the_instruction(traced):
+    data = data_of("can_fly", samples=6)
+    aligned = prompt_columns(data, 0)
     assert aligned.labels[aligned.sub] == aligned.labels[aligned.t_inst] == "."
     assert aligned.sub < aligned.t_inst
-    assert traces.traced(bench, 1).first == aligned.sub - 1
-    assert prompt_columns(make("adj_ant"), 0).sub is None
+    assert traced(data, 1).first == aligned.sub - 1
+    assert prompt_columns(data_of("adj_ant"), 0).sub is None
 
 
-def test_more_paths_than_allowed_are_drawn_and_estimated(make, monkeypatch):
+def test_more_paths_than_allowed_are_drawn_and_estimated(counted, monkeypatch):
     monkeypatch.setattr("ivmethods.paths.tracing.DRAWS", 100)
-    exact, drawn = path_counts(make(), 3), path_counts(make(max_paths=30), 3)
+    data = data_of(samples=6)
+    exact, drawn = counted(data, 3), counted(data, 3, settings=Settings(max_paths=30))
     assert not exact.drawn.any()
     assert drawn.drawn[drawn.columns.t_inst]
     assert np.array_equal(exact.totals, drawn.totals)
@@ -124,34 +139,36 @@ def test_more_paths_than_allowed_are_drawn_and_estimated(make, monkeypatch):
     assert drawn.high[:, t_inst].mean() == pytest.approx(exact.high[:, t_inst].mean(), rel=0.25)
 
 
-def test_released_semantics_has_answers_and_epsilon_of_its_own(make):
-    equation, released = (traces.traced(make(), 1, s) for s in ("equation", "released"))
+def test_released_semantics_has_answers_and_epsilon_of_its_own(traced):
+    data = data_of(samples=6)
+    equation, released = (traced(data, 1, name) for name in ("equation", "released"))
     assert np.array_equal(equation.totals, released.totals, equal_nan=True)
     assert not np.array_equal(equation.hits, released.hits, equal_nan=True)
 
 
-def test_an_incomplete_linear_form_is_refused(make, monkeypatch):
+def test_an_incomplete_linear_form_is_refused(traced, monkeypatch):
     monkeypatch.setitem(methods.LARGEST_INCOMPLETENESS, "float32", 0.0)
     with pytest.raises(CheckpointRefusedError, match=r"^completeness=.*but should be at most 0"):
-        traces.traced(make(), 1)
+        traced(data_of(samples=6), 1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_linear_form_of_16_bits_is_as_complete_as_their_rounding_allows(make, dtype):
-    error = traces.attributed(make(dtype=dtype)).completeness
+def test_a_linear_form_of_16_bits_is_as_complete_as_their_rounding_allows(measured, dtype):
+    data = data_of(samples=6, dtype=dtype)
+    error = measured(data, methods.Attribution()).completeness
     assert error > methods.LARGEST_INCOMPLETENESS["float32"] / 10, "the dtype is that of the model"
     assert error < methods.LARGEST_INCOMPLETENESS[dtype] / 4
     # Maps frozen at another prompt are told from rounding all the same.
-    model, samples = make(dtype=dtype).model, make(dtype=dtype).samples()
+    model, samples = model_for(data), data.samples()
     prompts = [samples[0].instructed, samples[1].instructed]
     one, other = linear_forms(model, prompts, weights=weights_of(model))
     assert completeness(replace(one, gate=other.gate)) > methods.LARGEST_INCOMPLETENESS[dtype]
 
 
-def test_a_missing_contrast_has_no_hits(make):
-    bench = make("anim_color", samples=7)
-    samples = bench.samples()
+def test_a_missing_contrast_has_no_hits(traced):
+    data = data_of("anim_color", samples=7)
+    samples = data.samples()
     samples[2] = replace(samples[2], contrast=None)
-    found = traces.traced(bench, 1)
+    found = traced(data, 1)
     assert np.isnan(found.hits[2, :3, 1]).all()
     assert np.isfinite(found.hits[2, :3, [0, 2]]).all()

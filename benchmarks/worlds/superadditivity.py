@@ -1,18 +1,18 @@
 """Worlds of superadditivity: five layers, ten pairs, a gap of 1 in the metric unless said."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from benchmarks.worlds import Answers, World, alike, unlike
-from claims.instruction_vectors.test_superadditivity import SMALLEST_INTERACTION, judge_cell
+from claims.instruction_vectors.test_superadditivity import SMALLEST_INTERACTION, judge_view
+from claims.instruction_vectors.views import Patched
 from ivevidence import Decision
-from ivfixtures.suite.cells import Cell
+from ivmethods.model.metrics import METRICS
 from ivmethods.patching.discovery import picking_part
-from ivmethods.patching.sweep import layer_tuples
+from ivmethods.patching.sweep import Sweep, layer_tuples
 
 LAYERS = 5
 TUPLES = layer_tuples(LAYERS, 2)
@@ -26,37 +26,36 @@ Effects = tuple[Float[np.ndarray, "sample layer"], Float[np.ndarray, "sample tup
 Generator = np.random.Generator
 
 
-class SimulatedCell(Cell):
-    """What the rule reads of a cell: effects of single layers and of pairs, in each metric."""
+def simulated(
+    metric: str,
+    effects: dict[str, Effects],
+    *,
+    gaps: dict[str, Float[np.ndarray, " sample"]] | None = None,
+    specific: Effects | None = None,
+    answers: Answers = np.arange,
+) -> tuple[Patched, list[str]]:
+    """What the rule reads: effects of single layers and of pairs by metric, and the answers.
 
-    def __init__(
-        self,
-        effects: dict[str, Effects],
-        *,
-        gaps: dict[str, Float[np.ndarray, " sample"]] | None = None,
-        specific: Effects | None = None,
-        answers: Answers = np.arange,
-    ) -> None:
-        self._values = {m: np.concatenate(both, axis=1) for m, both in effects.items()}
-        self._specific = None if specific is None else np.concatenate(specific, axis=1)
-        samples = len(next(iter(self._values.values())))
-        self._gaps = gaps or dict.fromkeys(("rr", "logit"), np.ones(samples))
-        degenerate = torch.zeros(len(TUPLES), dtype=torch.bool)
-        self.sweep = SimpleNamespace(tuples=TUPLES, degenerate=degenerate)
-        self.labels = list(map(str, answers(samples)))
-        self.is_discovery = picking_part(self.labels)
+    gaps: 1 where not given. specific: the effects, where no others are given: the contrast does
+    nothing.
+    """
+    values = {name: np.concatenate(both, axis=1) for name, both in effects.items()}
+    nothing = {name: np.zeros_like(value) for name, value in values.items()}
+    if specific is not None:
+        nothing = {name: v - np.concatenate(specific, axis=1) for name, v in values.items()}
+    samples = len(values[metric])
+    labels = list(map(str, answers(samples)))
+    instructed = np.stack([(gaps or {}).get(name, np.ones(samples)) for name in METRICS])
+    runs = {"instructed": instructed, "target": np.zeros_like(instructed)}
+    sweeps = _sweep(values, samples), _sweep(nothing, samples)
+    return Patched(metric, "the contrast", *sweeps, runs, picking_part(labels), 0), labels
 
-    def effects(self, metric: str | None = None) -> Float[np.ndarray, "sample tuple"]:
-        """Effects in a metric."""
-        return self._values[metric]
 
-    def specific(self, metric: str | None = None) -> Float[np.ndarray, "sample tuple"]:
-        """The effects, where no others were given: the contrast does nothing."""
-        return self._values[metric] if self._specific is None else self._specific
-
-    def gap(self, metric: str | None = None) -> Float[np.ndarray, " sample"]:
-        """Instructed minus target run."""
-        return self._gaps[metric]
+def _sweep(values: dict[str, np.ndarray], samples: int) -> Sweep:
+    unknown = np.full((samples, len(TUPLES)), np.nan)
+    found = torch.from_numpy(np.stack([values.get(name, unknown) for name in METRICS]))
+    degenerate = torch.zeros(len(TUPLES), dtype=torch.bool)
+    return Sweep(TUPLES, found, torch.zeros(len(METRICS), samples), degenerate)
 
 
 def in_logits(
@@ -65,8 +64,8 @@ def in_logits(
     """A judge of effects in logits, which that metric alone decides."""
 
     def judge(generator: Generator, samples: int) -> Decision:
-        cell = SimulatedCell({"logit": draw(generator, samples)}, answers=answers)
-        return judge_cell(cell, "logit")[1]
+        effects = {"logit": draw(generator, samples)}
+        return judge_view(*simulated("logit", effects, answers=answers))[1]
 
     return judge
 
@@ -173,7 +172,8 @@ def harmful(generator: Generator, samples: int) -> Decision:
     both, noise = singles[:, FIRST] + singles[:, SECOND], 0.05 * scatter(generator, samples)
     together = np.where(SIX, -0.3, both + 0.3) + noise
     specific = (singles, np.abs(together))
-    return judge_cell(SimulatedCell({"logit": (singles, together)}, specific=specific), "logit")[1]
+    effects = {"logit": (singles, together)}
+    return judge_view(*simulated("logit", effects, specific=specific))[1]
 
 
 def ranked(
@@ -188,11 +188,9 @@ def ranked(
         both += noise * scatter(generator, samples)
         logits = {"alone": singles, "both": both, "gap": np.full((samples, 1), 6.0)}
         rr = {k: _rr(base + v, rivals) - _rr(base, rivals) for k, v in logits.items()}
-        cell = SimulatedCell(
-            {"rr": (rr["alone"], rr["both"]), "logit": (singles, both)},
-            gaps={"rr": rr["gap"][:, 0], "logit": logits["gap"][:, 0]},
-        )
-        return judge_cell(cell, "rr")[1]
+        effects = {"rr": (rr["alone"], rr["both"]), "logit": (singles, both)}
+        gaps = {"rr": rr["gap"][:, 0], "logit": logits["gap"][:, 0]}
+        return judge_view(*simulated("rr", effects, gaps=gaps))[1]
 
     return judge
 
@@ -212,7 +210,7 @@ def discrete_and(generator: Generator, samples: int) -> Decision:
     logits = np.where(is_on, 6.0, 0.0) + 0.1 * scatter(generator, samples)
     gaps = {"rr": np.ones(samples), "logit": np.full(samples, 8.0)}
     effects = {"rr": (nothing, np.where(is_on, 0.9, 0.0)), "logit": (singles, logits)}
-    return judge_cell(SimulatedCell(effects, gaps=gaps), "rr")[1]
+    return judge_view(*simulated("rr", effects, gaps=gaps))[1]
 
 
 def of_ten(true: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from ivfixtures.checkpoints import resolving
 from ivfixtures.data.of_checkpoint import CheckpointData
 from ivfixtures.errors import NotMeasuredError
 from ivfixtures.measuring.requests import Need, Read, needed, read_all, requests
+from ivmethods.errors import NotRunnableError
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,11 @@ class Inquiry:
                 if closed:
                     passed.append(_named(closed, gate, part))
             if not missing or unknown == "all":
-                results.append(known(self.declared.needs, part) or {})
+                try:
+                    results.append(known(self.declared.needs, part) or {})
+                except NotRunnableError as error:
+                    closed = Closed(Decision("not_applicable", str(error)), data=part)
+                    return Answer(self._shown(known), closed=closed, passed=passed)
         if missing:
             raise missing[0]
         answer = Answer(shown, results, passed=passed)

@@ -19,7 +19,6 @@ from ivfixtures.suite.provenance import command, prompting, provenance
 from ivfixtures.suite.run import Run
 from ivfixtures.suite.subjects import Subject
 from ivfixtures.suite.verdicts import PASSED_OVER
-from ivmethods.errors import NotRunnableError
 
 
 class Cell(Inquiry):
@@ -64,10 +63,7 @@ class Cell(Inquiry):
 
     def arguments(self) -> dict[str, Any]:
         """The results of the claim's needs by name; where a gate is closed, the cell concludes."""
-        try:
-            self._answer = self.ask(self._reader)
-        except NotRunnableError as error:
-            self.conclude(Decision("not_applicable", str(error)))
+        self._answer = self.ask(self._reader)
         if closed := self._answer.closed:
             self._end_at(closed)
         return self._answer.arguments
