@@ -12,7 +12,7 @@ from tests.suite import printed, write_tasks
 
 ONE = ("claims.instruction_vectors.test_localization",)
 # What is warned of is an error only where our own tests are run so.
-MEASURED = ("--measure-anyway", "--orders", "1,2", "--xfail-refuted", "-W", "default")
+MEASURED = ("--measure-anyway", "--set", "instruction_vectors.orders=1,2", "--xfail-refuted", "-W", "default")
 
 
 @contextlib.contextmanager

@@ -3,14 +3,15 @@
 import base64
 import re
 import zlib
-from types import SimpleNamespace
 
+from ivfixtures.data.settings import Settings
 from tests.models import random_model, text_tokenizer
 
-# Of a bench, where no run of pytest gives them.
-OPTIONS = SimpleNamespace(
-    **{"samples": 2, "seed": 0, "device": "cpu", "dtype": "float32", "memory_budget": None},
-    **{"remote": False, "elsewhere": False, "chat_template": "never", "system_prompt": None},
+# Of data, where no run of pytest gives them.
+OPTIONS = Settings(
+    **{"tasks": {}, "device": "cpu", "dtype": "float32", "remote": False, "samples": 2, "seed": 0},
+    **{"chat_template": "never", "system_prompt": None, "memory_budget": None},
+    **{"judge": None, "measure_anyway": False},
 )
 PACK = "claims.instruction_vectors"
 TASKS = """

@@ -43,7 +43,7 @@ def test_the_worked_pack_is_judged_as_it_stands(pytester):
         (folder / name).write_text(text)
     pytester.runpytest_inprocess(
         *("my_claims", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
-        *("--samples", "20", "--orders", "1", "-p", "no:cacheprovider"),
+        *("--samples", "20", "--set", "instruction_vectors.orders=1", "-p", "no:cacheprovider"),
     ).assert_outcomes(passed=2)
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
     assert not evidence.errors

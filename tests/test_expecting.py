@@ -18,14 +18,14 @@ from ivevidence.compare.expectations import (
 )
 from ivfixtures.measuring.bench import Bench
 from ivfixtures.suite.expectations import Expecting
-from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivfixtures.suite.verdicts import Concluded, Conclusions
 from tests.evidence_examples import example_cell
 from tests.suite import ROWS, printed, saved, write_tasks
 
 ONE = ("claims.instruction_vectors.test_localization",)
 AUDIT = ("claims.instruction_vectors.test_published_audit",)
 BEHAVIOUR = "claims.instruction_vectors.test_behaviour"
-MEASURED = ("--measure-anyway", "--orders", "1")
+MEASURED = ("--measure-anyway", "--set", "instruction_vectors.orders=1")
 
 
 def evidence(pytester):
@@ -146,7 +146,7 @@ def test_a_cell_that_is_not_selected_is_not_missing(judge, baseline):
 
 def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, baseline, tmp_path):
     other = saved("olmo2", tmp_path / "other-olmo2", layers=2)
-    options = ["--expect", "expected.json", "--measure-anyway", "--orders", "1"]
+    options = ["--expect", "expected.json", "--measure-anyway", "--set", "instruction_vectors.orders=1"]
     result = pytester.runpytest_inprocess(
         *("--pyargs", *ONE, "--checkpoint", str(other), "--tasks", str(tmp_path / "tasks")),
         *("--samples", "8", "-p", "no:cacheprovider", *options),
@@ -164,7 +164,7 @@ def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, 
     ("options", "line"),
     [
         (
-            ["--orders", "1,2"],
+            ["--set", "instruction_vectors.orders=1,2"],
             "*--orders=1,2, but should be 1 [[]expected.json[]]; *",
         ),
         (["--seed", "1"], "*--seed=1, but should be 0 [[]expected.json[]]; *"),
@@ -226,7 +226,7 @@ def held(record, before, tmp_path, **options):
     settings = {"allow_new": False, "allow_missing": False, "max_drift": None} | options
     expecting = Expecting(tmp_path / "e.json", expect([before]), store, **settings)
     expecting.plan([record.name])
-    return Hearing(expecting), expecting.baseline.compare(record)
+    return Conclusions(expecting), expecting.baseline.compare(record)
 
 
 def moved(by):
@@ -254,11 +254,11 @@ def moved(by):
 )
 def test_a_drift_fails_only_beyond_what_is_allowed(tmp_path, by, limit, outcome):
     record, before = moved(by)
-    hearing, compared = held(record, before, tmp_path, max_drift=limit)
+    conclusions, compared = held(record, before, tmp_path, max_drift=limit)
     (drift,) = compared.comparison.drifts
     assert drift.estimate == pytest.approx(by, abs=0.03)
     with pytest.raises(outcome) as raised:
-        hearing.tell(compared)
+        conclusions.tell(compared)
     if outcome is pytest.fail.Exception:
         assert str(raised.value).startswith("drifted: still supported [")
         assert f"drift of effect={drift.estimate:.3g}" in str(raised.value)
@@ -300,10 +300,10 @@ def test_a_verdict_that_changed_without_a_drift_is_a_warning(tmp_path):
     record, before = moved(0.0)
     for verdict, outcome in [("inconclusive", Concluded), ("refuted", pytest.xfail.Exception)]:
         changed = replace(record, decision=Decision(verdict, "why"))
-        hearing, compared = held(changed, before, tmp_path, max_drift=0.0)
+        conclusions, compared = held(changed, before, tmp_path, max_drift=0.0)
         assert compared.comparison.change == "changed without drift"
         with pytest.raises(outcome) as raised:
-            hearing.tell(compared)
+            conclusions.tell(compared)
         if verdict == "refuted":
             assert str(raised.value).startswith("changed without drift: supported -> refuted\n")
 
@@ -332,9 +332,9 @@ def under_another_rule(record, _before):
 def test_a_verdict_that_chance_cannot_have_changed_fails(tmp_path, by, change, cause):
     record, before = moved(by)
     record = replace(record, decision=Decision("inconclusive", "why"))
-    hearing, compared = held(change(record, before) if change else record, before, tmp_path)
+    conclusions, compared = held(change(record, before) if change else record, before, tmp_path)
     with pytest.raises(pytest.fail.Exception, match=r"^changed: supported -> inconc.*\n" + cause):
-        hearing.tell(compared)
+        conclusions.tell(compared)
 
 
 def test_a_change_of_verdict_without_values_fails(tmp_path):
@@ -396,9 +396,9 @@ def test_an_expected_refutation_is_strict(tmp_path):
         (Decision("inconclusive", ""), pytest.fail.Exception),
     ]:
         same = replace(record, decision=decision, per_sample=before.per_sample)
-        hearing, compared = held(same, before, tmp_path)
+        conclusions, compared = held(same, before, tmp_path)
         with pytest.raises(outcome):
-            hearing.tell(compared)
+            conclusions.tell(compared)
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_claims_and_published_numbers_that_the_file_knows_nothing_of_are_no_fail
 
 
 def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, baseline):
-    judge("--orders", "1", "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
+    judge("--set", "instruction_vectors.orders=1", "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
 
     def followed(data):
         for name, entry in entries(data).items():
@@ -518,7 +518,7 @@ def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, 
                 entry["verdict"] = "supported"
 
     rewrite(pytester.path / "e.json", followed)
-    result = judge("--orders", "1", "--expect", "e.json", only=(*ONE, BEHAVIOUR))
+    result = judge("--set", "instruction_vectors.orders=1", "--expect", "e.json", only=(*ONE, BEHAVIOUR))
     result.assert_outcomes(failed=1, **_rest_of(evidence(pytester)))
     result.stdout.fnmatch_lines(
         [
@@ -526,7 +526,7 @@ def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, 
             "with 8 samples, a fall of IA from 1 by * goes unseen*",
         ]
     )
-    result = judge("--orders", "1", "--expect", "e.json", only=ONE)
+    result = judge("--set", "instruction_vectors.orders=1", "--expect", "e.json", only=ONE)
     result.stdout.fnmatch_lines(["expectations of e.json: 1 changed, 1 as expected, 2 missing"])
 
 

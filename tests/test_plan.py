@@ -76,7 +76,7 @@ def measured(pytester):
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytester):
-    only, options = [f"{PACK}.test_{claim}"], ("--measure-anyway", "--orders", "1,2")
+    only, options = [f"{PACK}.test_{claim}"], ("--measure-anyway", "--set", "instruction_vectors.orders=1,2")
     before = planned(*options, only=only)
     assert not measured(pytester)
     assert not methods(before, "stored")
@@ -104,7 +104,7 @@ def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
                 "--samples",
                 "8",
             ),
-            *("--orders", "1,2", "-k", "adj_ant", "--measure-anyway", "-p", "no:cacheprovider"),
+            *("--set", "instruction_vectors.orders=1,2", "-k", "adj_ant", "--measure-anyway", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
 
@@ -245,8 +245,8 @@ def test_the_estimate_follows_samples_and_orders(planned):
         )
         return {one.method: one.flop for one in found.planned.values()}
 
-    singles, pairs = flop("--orders", "1"), flop("--orders", "1,2")
-    few = flop("--orders", "1,2", "--samples", "4")
+    singles, pairs = flop("--set", "instruction_vectors.orders=1"), flop("--set", "instruction_vectors.orders=1,2")
+    few = flop("--set", "instruction_vectors.orders=1,2", "--samples", "4")
     assert pairs["sweep contrast paper"] > singles["sweep contrast paper"]
     assert pairs["behaviour"] == singles["behaviour"] > few["behaviour"]
 

@@ -16,7 +16,7 @@ from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures.checkpoints.resolving import load, resolve
 from ivfixtures.measuring import material
 from ivfixtures.measuring.bench import Bench
-from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivfixtures.suite.verdicts import Concluded, Conclusions
 from ivmethods.model.handles import network
 from ivmethods.patching.checks import Checks
 from tests.evidence_examples import example_cell
@@ -64,8 +64,8 @@ def test_a_second_run_measures_nothing_again_and_says_so(judge):
 
 
 def test_other_parameters_are_measured_anew(judge):
-    judge("--measure-anyway", "--orders", "1,2")
-    again = judge("--measure-anyway", "--orders", "1,2,3", "--seed", "1")
+    judge("--measure-anyway", "--set", "instruction_vectors.orders=1,2")
+    again = judge("--measure-anyway", "--set", "instruction_vectors.orders=1,2,3", "--seed", "1")
     assert re.search(r"measurements: [1-9]\d* measured", printed(again))
 
 
@@ -93,7 +93,7 @@ def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_a
 
 
 def test_superadditivity_needs_pairs(judge, pytester):
-    judge("--measure-anyway", "--orders", "1", "-k", "superadditivity")
+    judge("--measure-anyway", "--set", "instruction_vectors.orders=1", "-k", "superadditivity")
     cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
     assert all("--orders" in cell.decision.reason for cell in cells)
@@ -107,7 +107,7 @@ def test_superadditivity_needs_pairs(judge, pytester):
         (["--samples", "0"], "*--samples=0, but should be at least 4*"),
         (["--device", "abacus"], "*--device=abacus, but should be a device*--device cpu*"),
         (["--memory-budget", "-1"], "*--memory-budget=-1.0, but should be above 0*"),
-        (["--orders", "3"], "*--orders: invalid choice: '3'*"),
+        (["--set", "instruction_vectors.orders=3"], "*--orders: invalid choice: '3'*"),
         (["--path-k", "0,1"], "*--path-k=0,1, but should be different numbers from 1 on*"),
         (["--path-k", "2,2"], "*--path-k=2,2, but should be different numbers from 1 on*"),
         (["--max-paths", "0"], "*--max-paths=0, but should be at least 1*"),
@@ -172,7 +172,7 @@ def test_pytest_hears_the_verdict_with_its_statistics(verdict, xfail, outcome):
     decision = Decision(verdict, "because", (criterion,), chosen="layers 2, 3")
     record = replace(example_cell(), decision=decision)
     with pytest.raises(outcome) as raised:
-        Hearing(xfail_refuted=xfail).tell(record)
+        Conclusions(xfail_refuted=xfail).tell(record)
     assert outcome is Concluded or str(raised.value).splitlines() == [
         f"{verdict}: because",
         "  judged on: layers 2, 3",

@@ -278,7 +278,7 @@ def hostile(pytester, checkpoint):
     shutil.copytree(checkpoint, path)
     return [
         *("--checkpoint", f"words/../{HOSTILE}", "--tasks", "words", "--samples", "8"),
-        *("-p", "no:cacheprovider", "--measure-anyway", "--orders", "1", "-W", "default"),
+        *("-p", "no:cacheprovider", "--measure-anyway", "--set", "instruction_vectors.orders=1", "-W", "default"),
     ]
 
 

@@ -14,7 +14,7 @@ CLAIMS = (
     "claims.instruction_vectors.test_behaviour",
     "claims.instruction_vectors.test_localization",
 )
-OPTIONS = ("--samples", "12", "--orders", "1", "-p", "no:cacheprovider", "-o", "addopts=")
+OPTIONS = ("--samples", "12", "--set", "instruction_vectors.orders=1", "-p", "no:cacheprovider", "-o", "addopts=")
 
 
 @pytest.fixture(scope="module")
