@@ -14,6 +14,7 @@ OPTIONS = Settings(
     **{"judge": None, "measure_anyway": False},
 )
 PACK = "claims.instruction_vectors"
+SINGLES, PAIRS = (("--set", f"instruction_vectors.orders={orders}") for orders in ("1", "1,2"))
 TASKS = """
 [adj_comp]
 file = "words.csv"

@@ -46,6 +46,11 @@ class Elsewhere(Number):
         return "it has other layers"
 
 
+def never(inquiry, **results):
+    """What no results are there to choose by."""
+    raise AssertionError(results)
+
+
 SHOWN, AT_GATE = Number(-1), Number(-2)  # others are from 0 on
 
 
@@ -178,7 +183,7 @@ def test_a_gate_of_all_looks_at_all_parts_before_anything_is_measured():
         return CLOSED
 
     declared = Declared(
-        [gate(False), Gate("all", closed, of_all=True)], {"x": Number(1)}, {"y": Then(lambda *_: 1 / 0, None)}
+        [gate(False), Gate("all", closed, of_all=True)], {"x": Number(1)}, {"y": Then(never, None)}
     )
     reading = Reading()
     answer = Inquiry(declared, [HERE, THERE], "settings").ask(reading)
@@ -206,7 +211,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("known", [(), (SHOWN,), (SHOWN, Number(100)), (Number(0),)])
 def test_what_is_asked_for_where_results_are_not_there(how, known):
     gates = [gate(False, needs={"at": Number(100 + i)}) for i in range(2)]
-    declared = Declared(gates, {"x": Number(0), "y": Number(1)}, {"z": Then(lambda *_: 1 / 0, None)})
+    declared = Declared(gates, {"x": Number(0), "y": Number(1)}, {"z": Then(never, None)})
     every = [SHOWN, Number(100), Number(101), Number(0), Number(1)]
     reading = Reading(unknown=[method for method in every if method not in known])
     with pytest.raises(NotMeasuredError) as raised:
