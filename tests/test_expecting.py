@@ -213,7 +213,7 @@ def test_expectations_of_a_run_with_errors_are_not_written(judge, pytester, monk
     def broken(*_args, **_options):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Behaviour, "compute", broken)
+    monkeypatch.setattr(Behaviour, "read", broken)
     result = judge("--write-expect", "expected.json", only=ONE)
     assert not (pytester.path / "expected.json").exists()
     result.stdout.fnmatch_lines(["not written: *expected.json (2 of 2 cells have no verdict)*"])

@@ -21,7 +21,7 @@ from ivfixtures.data.tasks import passed_over
 from ivfixtures.errors import error_line
 from ivfixtures.measuring.screen import Screen, Terminal
 from ivfixtures.suite import selection
-from ivfixtures.suite.expectations import Expecting, read_expecting
+from ivfixtures.suite.expectations import read_expecting
 from ivfixtures.suite.outputs import Outputs
 from ivfixtures.suite.papers import Paper, paper_of, read_set, read_settings, texts_of
 from ivfixtures.suite.subjects import Subject
