@@ -17,7 +17,8 @@ claims: $(STAMP)
 ## One prompt for all: the instruct model has a chat template, its sft and dpo were tuned without
 claims-real: smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims$(PACK:%=/%) $(EXPECT_REAL) --family smollm2 --chat-template never \
-		--samples 30 --orders 1,2 --path-k 1 --max-paths 2000 \
+		--samples 30 --set instruction_vectors.orders=1,2 --set instruction_vectors.path_k=1 \
+		--set instruction_vectors.max_paths=2000 \
 		-n $(WORKERS) --dist loadgroup --html=reports/smollm2.html --self-contained-html $(ARGS)
 
 ## our own tests, without the slow ones; a file stays in one process, and a process on one core

@@ -21,9 +21,10 @@ def pytest_configure(config):
     kind, _, detail = os.environ.get(FAULT, "").partition(" ")
     if not kind or not config.pluginmanager.has_plugin("ivclaims-worker"):
         return
+    from ivfixtures.measuring.bench import Bench
+
     from ivevidence.store.measurements import Store
     from ivevidence.store.places import Folder
-    from ivfixtures.measuring.bench import Bench
 
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)

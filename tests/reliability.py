@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 
 from ivevidence import read_evidence
-from tests.suite import printed, write_tasks
+from tests.suite import PAIRS, printed, write_tasks
 
 ONE = ("claims.instruction_vectors.test_localization",)
 # What is warned of is an error only where our own tests are run so.
-MEASURED = ("--measure-anyway", "--orders", "1,2", "--xfail-refuted", "-W", "default")
+MEASURED = ("--measure-anyway", *PAIRS, "--xfail-refuted", "-W", "default")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import claims.instruction_vectors.published.audit  # noqa: F401 - once, so that its classes outlive each run
+from ivevidence import read_evidence
 from ivfixtures.suite.packs import CLAIMS_FOLDER, packs_at, path_of_module
 from tests.suite import printed, write_tasks
 
@@ -13,13 +14,14 @@ AUDIT = ("--pyargs", "claims.instruction_vectors.test_published_audit", "-p", "n
 FEW = ("-k", "olmo2-published-all")
 TINY = ("--pyargs", "claims.instruction_vectors.test_behaviour", "--checkpoint", "tiny-olmo2-sft")
 CLAIM = """
-import pytest
 from claims.instruction_vectors.published.cell import PublishedTables
-from ivevidence import Claim, Decision
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.papers import Paper
 
-CLAIM = Claim("{name}", "so", "a paper", "1", "so it is", "what", "how")
+PAPER = Paper("made_up", "a paper", "0000.00000")
+CLAIM = PAPER.claim("it", title="so", section="1", quote="so it is", estimand="what", rule="how")
 
-@pytest.mark.claim(CLAIM, per=PublishedTables())
+@claim(CLAIM, on=PublishedTables())
 def test_it(cell):
     {line}
 """
@@ -64,8 +66,6 @@ def test_what_says_nothing_or_replaces_a_file_is_one_line(pytester, options, lin
     [
         (["--memory-budget", "inf"], "--memory-budget=inf, but should be above 0 GiB and finite"),
         (["--memory-budget", "nan"], "--memory-budget=nan, but should be above 0 GiB and finite"),
-        (["--path-k", "1,01"], "--path-k=1,01, but should be different numbers"),
-        (["--path-k", "9" * 5000], "but should be different numbers"),
         (["--tasks", "deep"], "TOML="),
     ],
 )
@@ -73,6 +73,64 @@ def test_what_cannot_be_measured_with_is_one_line(pytester, options, line):
     write_tasks(pytester.path / "deep")
     (pytester.path / "deep" / "tasks.toml").write_text("x = " + "[" * 50_000)
     assert line in refused(pytester.runpytest_inprocess(*TINY, *options))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("others.orders=1", "pack=others, but should be one of instruction_vectors [--set others]"),
+        ("instruction_vectors.order=1", "setting=order, but should be one of orders, path_k, max_"),
+        ("instruction_vectors.orders=3", ".orders=3, but should be one of 1 or 1,2 or 1,2,3 [comm"),
+        ("instruction_vectors.path_k=0,1", ".path_k=0,1, but should be different numbers from 1"),
+        ("instruction_vectors.path_k=2,2", ".path_k=2,2, but should be different numbers from 1"),
+        ("instruction_vectors.path_k=1,01", ".path_k=1,01, but should be different numbers"),
+        ("instruction_vectors.path_k=" + "9" * 5000, "but should be different numbers"),
+        ("instruction_vectors.max_paths=0", ".max_paths=0, but should be a number from 1 on"),
+        ("instruction_vectors.path_granularity=all", "=all, but should be one of merged, head"),
+        ("orders=1", "--set=orders=1, but should be PACK.NAME=VALUE [command line]"),
+        ("", "--set='', but should be filled in"),
+        ("instruction_vectors.orders=\x1b[31m", "but should be one of 1 or 1,2"),
+    ],
+)
+def test_what_cannot_be_set_is_one_line_before_anything_is_measured(pytester, given, line):
+    said = refused(pytester.runpytest_inprocess(*TINY, "-p", "no:cacheprovider", "--set", given))
+    assert line in said
+    assert len(said) < 500
+    assert said.isprintable()
+    assert not (pytester.path / ".ivclaims").exists()
+
+
+OTHER = ["--set", "instruction_vectors.orders=1,2"]
+
+
+@pytest.mark.parametrize("twice", [["--set", "instruction_vectors.orders=1"], ["--orders", "1"]])
+def test_what_is_set_twice_is_one_line(pytester, twice):
+    options = (*TINY, "-p", "no:cacheprovider", "-W", "default")
+    line = refused(pytester.runpytest_inprocess(*options, *OTHER, *twice))
+    assert "--set instruction_vectors.orders=given twice, but should be given once" in line
+
+
+def test_the_option_of_before_is_the_setting_and_says_so(pytester):
+    cells = []
+    for words in (["--orders", "1", "--max-paths", "9"], ["--set", "instruction_vectors.orders=1"]):
+        options = (*TINY, "-p", "no:cacheprovider", "-W", "default", "--samples", "4")
+        result = pytester.runpytest_inprocess(*options, "-k", "adj_ant-ia", *words)
+        told = "OldOptionWarning: --orders is now --set instruction_vectors.orders=1; it goes with"
+        assert (told in printed(result)) == ("--orders" in words)
+        (cell,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
+        cells.append(cell)
+    before, now = cells
+    assert before.parameters == now.parameters | {"max_paths": 9}
+    assert now.parameters["orders"] == [1]
+    assert before.command.replace("max_paths=9 ", "max_paths=2000000 ") == now.command
+    assert before.measurements == now.measurements
+
+
+def test_a_claim_that_no_paper_made_is_one_line(pytester):
+    made = CLAIM.format(line="pass").replace("CLAIM, on", "replace(CLAIM, name='it'), on")
+    (pytester.path / "test_one.py").write_text("from dataclasses import replace\n" + made)
+    line = refused(pytester.runpytest_inprocess(*AUDIT, "test_one.py"))
+    assert "claim=it, but should be made by its paper" in line
 
 
 @pytest.mark.parametrize("options", [["--collect-only"], ["--fixtures"], ["-k", "nothing"]])
@@ -143,7 +201,7 @@ def test_a_pack_is_found_from_its_folder_its_files_and_above(tmp_path):
 def test_two_cells_of_one_name_are_refused(pytester):
     for name in ("one", "two"):
         path = pytester.path / f"test_{name}.py"
-        path.write_text(CLAIM.format(name="twice", line="pass"))
+        path.write_text(CLAIM.format(line="pass"))
     line = refused(pytester.runpytest_inprocess(*AUDIT, "test_one.py", "test_two.py"))
     assert "test_one.py::test_it[" in line
     assert "test_two.py::test_it[" in line
@@ -151,7 +209,7 @@ def test_two_cells_of_one_name_are_refused(pytester):
 
 def test_what_is_refused_in_one_line_prints_that_line_alone(pytester):
     raised = 'raise ValueError("chat=\\x1b[31m, but should be plain [here]; mend it")'
-    (pytester.path / "test_one.py").write_text(CLAIM.format(name="a", line=raised))
+    (pytester.path / "test_one.py").write_text(CLAIM.format(line=raised))
     result = pytester.runpytest_inprocess(*AUDIT, "test_one.py", "-k", "test_it and published-all")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "chat=\\x1b[31m, but should be plain [here]; mend it" in result.outlines

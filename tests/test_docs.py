@@ -5,7 +5,7 @@ import shlex
 import sys
 import textwrap
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -15,13 +15,14 @@ from benchmarks import results
 from ivevidence import Store, read_evidence, write_evidence
 from ivevidence.compare.command_line import main
 from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.instructed import InstructedData
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring.bench import Bench
+from ivfixtures.measuring.measurements import Measurements
+from ivfixtures.measuring.requests import Request
 from ivfixtures.suite import unseen
 from tests.evidence_examples import example_cells
 from tests.evidence_levels import unbacked
-from tests.suite import OPTIONS
-from tests.test_decision_rules import halves
+from tests.suite import OPTIONS, printed
 from tests.worked_pack import worked_claim, worked_pack
 
 ROOT = Path(__file__).parents[1]
@@ -38,15 +39,50 @@ def digest():
     return worked_claim()
 
 
-def test_the_worked_pack_is_judged_as_it_stands(pytester):
+@pytest.fixture
+def judged(pytester):
+    """Judge the worked pack as its readers do; gives the evidence."""
     folder = pytester.mkpydir("my_claims")
     for name, text in zip(("paper.py", "test_digest.py"), worked_pack(), strict=True):
         (folder / name).write_text(text)
-    pytester.runpytest_inprocess(
-        *("my_claims", "--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant"),
-        *("--samples", "20", "--orders", "1", "-p", "no:cacheprovider"),
-    ).assert_outcomes(passed=2)
-    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
+    options = ("--checkpoint", "tiny-olmo2-planted-sft", "-k", "adj_ant", "--samples", "20")
+
+    def run(*words):
+        words = words or ("my_claims", *options)
+        result = pytester.runpytest_inprocess(*words, "-p", "no:cacheprovider")
+        assert result.ret == 0, printed(result)
+        return read_evidence(pytester.path / "reports" / "claims.evidence.json")
+
+    run.options = options
+    return run
+
+
+def draws(cell):
+    """How many random vectors a cell's table of controls is of."""
+    (table,) = cell.controls
+    (count,) = (row[1] for row in table.rows if row[0] == "norm-matched random vectors")
+    return count
+
+
+def test_what_is_set_is_in_keys_parameters_and_the_command_that_judges_the_same(judged):
+    plain, few = judged(), judged("my_claims", *judged.options, "--set", "my_claims.draws=5")
+    # The controls alone are others, and those of the two metrics may be the same.
+    assert 1 <= few.run["measured"] <= 2
+    for one, other in zip(plain.cells, few.cells, strict=True):
+        assert (draws(one), draws(other)) == (10, 5)
+        assert (one.parameters["draws"], other.parameters["draws"]) == (10, 5)
+        assert "--set my_claims.draws=10" in one.command
+        assert one.decision == other.decision
+    again = judged(*shlex.split(other.command)[1:])
+    (cell,) = again.cells
+    assert (cell.cell_id, cell.decision) == (other.cell_id, other.decision)
+    assert cell.measurements == other.measurements
+    assert (cell.parameters, cell.command) == (other.parameters, other.command)
+    assert again.run["measured"] == 0
+
+
+def test_the_worked_pack_is_judged_as_it_stands(judged):
+    evidence = judged()
     assert not evidence.errors
     assert [(cell.task, cell.metric) for cell in evidence.cells] == [
         ("adj_ant", "rr"),
@@ -66,7 +102,7 @@ def test_the_worked_pack_is_judged_as_it_stands(pytester):
 def test_the_worked_claim_is_rarely_supported_without_an_effect(digest):
     generator, verdicts = np.random.default_rng(0), []
     for _ in range(500):
-        specific, half = generator.normal(size=(100, 6)), halves(generator, 100)
+        specific, half = generator.normal(size=(100, 6)), generator.permutation(100) < 50
         chosen = digest["discover"](specific, is_discovery=half)
         verdicts.append(digest["decide"](specific[:, chosen], is_discovery=half).verdict)
     assert verdicts.count("supported") <= 0.05 * len(verdicts)
@@ -74,7 +110,7 @@ def test_the_worked_claim_is_rarely_supported_without_an_effect(digest):
 
 def test_the_worked_claim_is_supported_where_there_is_an_effect(digest):
     generator = np.random.default_rng(0)
-    specific, half = generator.normal(size=(100, 6)), halves(generator, 100)
+    specific, half = generator.normal(size=(100, 6)), generator.permutation(100) < 50
     specific[:, 3] += 1
     assert digest["discover"](specific, is_discovery=half) == 3
     assert digest["decide"](specific[:, 3], is_discovery=half).verdict == "supported"
@@ -86,15 +122,13 @@ def test_the_worked_method_is_measured_once(tmp_path):
     module = ModuleType("norms")
     with mock.patch.dict(sys.modules, norms=module):
         exec(compile(text, "norms.py", "exec"), vars(module))
-    store = Store(tmp_path)
-
-    def measured(factor):
-        task, options = load_tasks()["adj_ant"], SimpleNamespace(**vars(OPTIONS))
-        bench = Bench(resolve("tiny-olmo2-sft"), task, options, store, print)
-        return bench.get(module.Norms(factor)).arrays["norms"]
-
-    one, again, twice = (measured(factor) for factor in (1.0, 1.0, 2.0))
-    assert store.measured == 2
+    data = InstructedData(resolve("tiny-olmo2-sft"), load_tasks()["adj_ant"], OPTIONS)
+    measurements = Measurements(Store(tmp_path), device="cpu", dtype="float32")
+    one, again, twice = (
+        measurements.get(Request(data, module.Norms(factor))).arrays["norms"]
+        for factor in (1.0, 1.0, 2.0)
+    )
+    assert measurements.store.measured == 2
     assert (one > 0).all()
     np.testing.assert_array_equal(one, again)
     np.testing.assert_allclose(twice, 2 * one)

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ivfixtures.measuring.bench import Bench
 
 from ivevidence import read_evidence
 from ivfixtures.checkpoints.resolving import resolve
 from ivfixtures.measuring import executing
-from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.executors import ExecutorError
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
 from ivfixtures.measuring.executors.jobs import Job, JobFolder, Result

@@ -72,7 +72,7 @@ def test_the_file_is_sorted_with_an_entry_a_line(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.update(schema=1), "schema=1, but should be 2"),
+        (lambda data: data.update(schema=2), "schema=2, but should be 3"),
         (lambda data: data.pop("cells") and data.update(cells=[]), r"cells=\[\], but should be a"),
         (
             lambda data: data["cells"]["tiny-olmo2-base"].update(x={"verdict": "good"}),
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_refused(path, content):
 
 
 def test_an_entry_that_is_there_twice_is_refused_and_not_half_read(path):
-    path.write_text('{"schema": 2, "cells": {"a": {}, "a": {}}}')
+    path.write_text('{"schema": 3, "cells": {"a": {}, "a": {}}}')
     with pytest.raises(EvidenceError, match="a is there twice"):
         read_expectations(path)
 
@@ -197,7 +197,7 @@ def test_partners_ask_the_same_and_no_entry_serves_twice(before, after):
 
 def test_expectations_of_another_schema_say_what_to_do():
     with pytest.raises(EvidenceError, match="written by another version of ivclaims"):
-        Expectations(schema=3)
+        Expectations(schema=2)
 
 
 def test_what_only_one_side_asks_names_no_checkpoint_in_whose_place_another_could_be():

@@ -16,16 +16,16 @@ from ivevidence.compare.expectations import (
     read_expectations,
     write_expectations,
 )
-from ivfixtures.measuring.bench import Bench
 from ivfixtures.suite.expectations import Expecting
-from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivfixtures.suite.verdicts import Concluded, Conclusions
+from ivmethods.model.methods import Behaviour
 from tests.evidence_examples import example_cell
-from tests.suite import ROWS, printed, saved, write_tasks
+from tests.suite import ROWS, SINGLES, printed, saved, write_tasks
 
 ONE = ("claims.instruction_vectors.test_localization",)
 AUDIT = ("claims.instruction_vectors.test_published_audit",)
 BEHAVIOUR = "claims.instruction_vectors.test_behaviour"
-MEASURED = ("--measure-anyway", "--orders", "1")
+MEASURED = ("--measure-anyway", *SINGLES)
 
 
 def evidence(pytester):
@@ -67,6 +67,11 @@ def entries(data):
 
 
 def test_a_run_meets_the_expectations_that_it_wrote(judge, pytester, baseline):
+    def of_another_pack(data):
+        assert data["options"]["instruction_vectors.orders"] == "1"
+        data["options"]["others.draws"] = "5"
+
+    rewrite(baseline, of_another_pack)
     result = judge(*MEASURED, "--expect", "expected.json", only=ONE)
     assert result.ret == 0, printed(result)
     result.stdout.fnmatch_lines(["expectations of expected.json: 2 as expected"])
@@ -146,7 +151,7 @@ def test_a_cell_that_is_not_selected_is_not_missing(judge, baseline):
 
 def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, baseline, tmp_path):
     other = saved("olmo2", tmp_path / "other-olmo2", layers=2)
-    options = ["--expect", "expected.json", "--measure-anyway", "--orders", "1"]
+    options = ["--expect", "expected.json", "--measure-anyway", *SINGLES]
     result = pytester.runpytest_inprocess(
         *("--pyargs", *ONE, "--checkpoint", str(other), "--tasks", str(tmp_path / "tasks")),
         *("--samples", "8", "-p", "no:cacheprovider", *options),
@@ -164,8 +169,8 @@ def test_another_checkpoint_takes_the_place_of_the_one_written(judge, pytester, 
     ("options", "line"),
     [
         (
-            ["--orders", "1,2"],
-            "*--orders=1,2, but should be 1 [[]expected.json[]]; *",
+            ["--set", "instruction_vectors.path_k=1"],
+            "*instruction_vectors.path_k=1, but should be 1,2,3 [[]expected.json[]]; *",
         ),
         (["--seed", "1"], "*--seed=1, but should be 0 [[]expected.json[]]; *"),
         (["--max-drift", "-1"], "*--max-drift=-1.0, but should be at least 0*"),
@@ -208,7 +213,7 @@ def test_expectations_of_a_run_with_errors_are_not_written(judge, pytester, monk
     def broken(*_args, **_options):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Bench, "answers", broken)
+    monkeypatch.setattr(Behaviour, "read", broken)
     result = judge("--write-expect", "expected.json", only=ONE)
     assert not (pytester.path / "expected.json").exists()
     result.stdout.fnmatch_lines(["not written: *expected.json (2 of 2 cells have no verdict)*"])
@@ -219,6 +224,24 @@ def test_a_selected_part_writes_its_own_expectations(judge, pytester):
     assert len(read_expectations(pytester.path / "e.json").names) == 1
 
 
+def test_settings_of_packs_that_are_not_judged_do_not_matter(tmp_path):
+    written = {"--seed": 0, "mine.draws": "5", "others.k": "1"}
+    expecting = Expecting(
+        *(tmp_path / "e.json", expect([example_cell()], options=written), Store(tmp_path)),
+        allow_new=False,
+        allow_missing=False,
+        max_drift=None,
+    )
+    given = {"--seed": 0, "mine.draws": "5", "mine.later": "1"}
+    expecting.check(["mine"], options=given, tasks={})
+    with pytest.raises(ValueError, match=r"mine\.draws=6, but should be 5 \[.*e\.json\]"):
+        expecting.check(["mine"], options=given | {"mine.draws": "6"}, tasks={})
+    with pytest.raises(ValueError, match=r"others\.k=2, but should be 1 \["):
+        expecting.check(["mine", "others"], options=given | {"others.k": "2"}, tasks={})
+    with pytest.raises(ValueError, match="--seed=1, but should be 0"):
+        expecting.check([], options=given | {"--seed": 1}, tasks={})
+
+
 def held(record, before, tmp_path, **options):
     """A record compared with what was written of another."""
     store = Store(tmp_path / "store")
@@ -226,7 +249,7 @@ def held(record, before, tmp_path, **options):
     settings = {"allow_new": False, "allow_missing": False, "max_drift": None} | options
     expecting = Expecting(tmp_path / "e.json", expect([before]), store, **settings)
     expecting.plan([record.name])
-    return Hearing(expecting), expecting.baseline.compare(record)
+    return Conclusions(expecting), expecting.baseline.compare(record)
 
 
 def moved(by):
@@ -254,11 +277,11 @@ def moved(by):
 )
 def test_a_drift_fails_only_beyond_what_is_allowed(tmp_path, by, limit, outcome):
     record, before = moved(by)
-    hearing, compared = held(record, before, tmp_path, max_drift=limit)
+    conclusions, compared = held(record, before, tmp_path, max_drift=limit)
     (drift,) = compared.comparison.drifts
     assert drift.estimate == pytest.approx(by, abs=0.03)
     with pytest.raises(outcome) as raised:
-        hearing.tell(compared)
+        conclusions.tell(compared)
     if outcome is pytest.fail.Exception:
         assert str(raised.value).startswith("drifted: still supported [")
         assert f"drift of effect={drift.estimate:.3g}" in str(raised.value)
@@ -300,10 +323,10 @@ def test_a_verdict_that_changed_without_a_drift_is_a_warning(tmp_path):
     record, before = moved(0.0)
     for verdict, outcome in [("inconclusive", Concluded), ("refuted", pytest.xfail.Exception)]:
         changed = replace(record, decision=Decision(verdict, "why"))
-        hearing, compared = held(changed, before, tmp_path, max_drift=0.0)
+        conclusions, compared = held(changed, before, tmp_path, max_drift=0.0)
         assert compared.comparison.change == "changed without drift"
         with pytest.raises(outcome) as raised:
-            hearing.tell(compared)
+            conclusions.tell(compared)
         if verdict == "refuted":
             assert str(raised.value).startswith("changed without drift: supported -> refuted\n")
 
@@ -332,9 +355,9 @@ def under_another_rule(record, _before):
 def test_a_verdict_that_chance_cannot_have_changed_fails(tmp_path, by, change, cause):
     record, before = moved(by)
     record = replace(record, decision=Decision("inconclusive", "why"))
-    hearing, compared = held(change(record, before) if change else record, before, tmp_path)
+    conclusions, compared = held(change(record, before) if change else record, before, tmp_path)
     with pytest.raises(pytest.fail.Exception, match=r"^changed: supported -> inconc.*\n" + cause):
-        hearing.tell(compared)
+        conclusions.tell(compared)
 
 
 def test_a_change_of_verdict_without_values_fails(tmp_path):
@@ -396,9 +419,9 @@ def test_an_expected_refutation_is_strict(tmp_path):
         (Decision("inconclusive", ""), pytest.fail.Exception),
     ]:
         same = replace(record, decision=decision, per_sample=before.per_sample)
-        hearing, compared = held(same, before, tmp_path)
+        conclusions, compared = held(same, before, tmp_path)
         with pytest.raises(outcome):
-            hearing.tell(compared)
+            conclusions.tell(compared)
 
 
 @pytest.fixture
@@ -509,7 +532,7 @@ def test_claims_and_published_numbers_that_the_file_knows_nothing_of_are_no_fail
 
 
 def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, baseline):
-    judge("--orders", "1", "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
+    judge(*SINGLES, "--write-expect", "e.json", only=(*ONE, BEHAVIOUR))
 
     def followed(data):
         for name, entry in entries(data).items():
@@ -518,7 +541,7 @@ def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, 
                 entry["verdict"] = "supported"
 
     rewrite(pytester.path / "e.json", followed)
-    result = judge("--orders", "1", "--expect", "e.json", only=(*ONE, BEHAVIOUR))
+    result = judge(*SINGLES, "--expect", "e.json", only=(*ONE, BEHAVIOUR))
     result.assert_outcomes(failed=1, **_rest_of(evidence(pytester)))
     result.stdout.fnmatch_lines(
         [
@@ -526,7 +549,7 @@ def test_cells_whose_gate_changed_follow_it_and_one_cell_fails(judge, pytester, 
             "with 8 samples, a fall of IA from 1 by * goes unseen*",
         ]
     )
-    result = judge("--orders", "1", "--expect", "e.json", only=ONE)
+    result = judge(*SINGLES, "--expect", "e.json", only=ONE)
     result.stdout.fnmatch_lines(["expectations of e.json: 1 changed, 1 as expected, 2 missing"])
 
 

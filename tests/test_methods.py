@@ -3,7 +3,6 @@
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,10 +10,12 @@ import pytest
 
 from ivevidence import EvidenceError, Store, StoreWarning
 from ivfixtures.checkpoints.registry import resolve
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.data.of_checkpoint import inputs_digest
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring.bench import Bench
 from ivfixtures.measuring.forms import ORIGIN, Form
-from ivfixtures.measuring.material import inputs_digest
+from ivfixtures.measuring.measurements import Measurements
+from ivfixtures.measuring.requests import Request
 from ivmethods.method import Array, Fact, Method
 from ivmethods.methods import METHODS
 from ivmethods.model.methods import Behaviour
@@ -22,19 +23,15 @@ from ivmethods.model.metrics import METRICS
 from ivmethods.patching.check_methods import NoOp
 from ivmethods.patching.methods import LayerSweep
 from ivmethods.prompts.protocols import Sample, Source
+from tests.suite import OPTIONS
 
 KEY = {"method": "some"}
 
 
 @pytest.fixture
-def bench(tmp_path):
-    """A bench on an embedded checkpoint, for measurements that run no model."""
-    task = load_tasks()["adj_ant"]
-    options = SimpleNamespace(
-        **{"samples": 4, "seed": 0, "device": "cpu", "dtype": "float32", "remote": False},
-        **{"chat_template": "never", "system_prompt": None},
-    )
-    return Bench(resolve("tiny-olmo2-sft"), task, options, Store(tmp_path), print)
+def data():
+    """Data of an embedded checkpoint, for measurements that run no model."""
+    return InstructedData(resolve("tiny-olmo2-sft"), load_tasks()["adj_ant"], OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -51,37 +48,42 @@ class Norms(Method):
         return {"norms": np.float32(self.layer)}, {}
 
 
-def of_layer(bench, layer):
-    return bench.get(Norms(layer))
+@pytest.fixture
+def measurements(tmp_path):
+    return Measurements(Store(tmp_path), device="cpu", dtype="float32")
 
 
-def test_measurements_of_one_method_are_told_apart_by_their_parameters(bench):
-    first, second, again = (of_layer(bench, layer) for layer in (1, 2, 1))
+def test_measurements_of_one_method_are_told_apart_by_their_parameters(measurements, data):
+    first, second, again = (measurements.get(Request(data, Norms(n))) for n in (1, 2, 1))
     assert [float(each.arrays["norms"]) for each in (first, second, again)] == [1, 2, 1]
-    assert {each.digest for each in bench.asked_for.values()} == {first.digest, second.digest}
-    assert [*bench.asked_for] == ["norms", f"norms {second.digest[:12]}"]
+    assert first.digest == again.digest != second.digest
+    assert (measurements.store.measured, measurements.store.reused) == (2, 0)
+    measurements.forget()
+    assert measurements.get(Request(data, Norms(1))).digest == first.digest
+    assert (measurements.store.measured, measurements.store.reused) == (2, 1)
 
 
 def test_inputs_are_tokens_and_positions_whatever_people_call_them():
     sample = Sample("big", (1, 2, 3), 1, (0, 3), 0, 4, None)
     source = Source("State it.", (1, 2), 1)
-    found = inputs_digest([sample], [source])
-    same = inputs_digest([replace(sample, query="Big")], [replace(source, text="State  it.")])
+    found = inputs_digest(([sample], [source]))
+    same = inputs_digest(([replace(sample, query="Big")], [replace(source, text="State  it.")]))
     assert same == found
     for other in ({"instructed": (1, 2, 2)}, {"t_inst": 0}, {"site": 1}, {"contrast": 4}):
-        assert inputs_digest([replace(sample, **other)], [source]) != found
-    assert inputs_digest([sample], [replace(source, position=0)]) != found
-    assert inputs_digest([sample, source]) != found
+        assert inputs_digest(([replace(sample, **other)], [source])) != found
+    assert inputs_digest(([sample], [replace(source, position=0)])) != found
+    assert inputs_digest(([sample, source],)) != found
 
 
-def test_a_text_that_no_model_sees_is_in_no_key(bench):
-    other = replace(bench.task, valid=replace(bench.task.valid, pattern="x"), name="another")
-    twin = Bench(bench.checkpoint, other, bench.options, bench.store, print)
-    assert other.digest != bench.task.digest
-    assert of_layer(twin, 1).digest == of_layer(bench, 1).digest
-    changed = replace(bench.task, prompt="Word: {query}. Answer:")
-    other = Bench(bench.checkpoint, changed, bench.options, bench.store, print)
-    assert of_layer(other, 1).digest != of_layer(bench, 1).digest
+def test_a_text_that_no_model_sees_is_in_no_key(measurements, data):
+    twin = replace(data.task, valid=replace(data.task.valid, pattern="x"), name="another")
+    changed = replace(data.task, prompt="Word: {query}. Answer:")
+    of, of_twin, of_changed = (
+        measurements.digest(Request(each, Norms(1)))
+        for each in (data, data.of_task(twin), data.of_task(changed))
+    )
+    assert twin.digest != data.task.digest
+    assert of_twin == of != of_changed
 
 
 def sweep(tuples=2):

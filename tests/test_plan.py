@@ -6,13 +6,11 @@ import shutil
 import pytest
 
 from benchmarks import large_plan
-from claims.instruction_vectors import test_localization as localization
-from ivevidence import Store
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.checkpoints.resolving import CheckpointError
-from ivfixtures.measuring import asks, plan
 from ivfixtures.measuring.plan_text import lines
-from tests.suite import PACK, printed, saved
+from ivfixtures.suite import planning
+from tests.suite import PACK, PAIRS, SINGLES, printed, saved
 
 CLAIMS = [
     *("active_layers", "behaviour", "head_sharing", "linear_separability", "localization"),
@@ -43,7 +41,7 @@ def seen(monkeypatch):
         found.append(one)
         return lines(one, listing=listing)
 
-    monkeypatch.setattr(plan, "lines", lines_of)
+    monkeypatch.setattr(planning, "lines", lines_of)
     return found
 
 
@@ -63,34 +61,35 @@ def methods(found, *states):
     return sorted((one.task, one.method) for one in found.planned.values() if one.state in states)
 
 
-def names(found, *states):
-    return sorted(method for _, method in methods(found, *states))
+def digests(found, *states):
+    """Those of the keys of what is planned."""
+    return {digest for (digest, *_), one in found.planned.items() if one.state in states}
 
 
 def measured(pytester):
-    """Methods of what is in the store, controls without their layers."""
+    """What is in the store: the digest of each key, and its method."""
     paths = (pytester.path / ".ivclaims").glob("*.json")
-    found = [json.loads(path.read_text())["key"]["method"] for path in paths]
-    return sorted(method.partition(" (")[0] for method in found)
+    return {path.stem: json.loads(path.read_text())["key"]["method"] for path in paths}
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_what_is_planned_is_what_the_claim_measures(claim, planned, judge, pytester):
-    only, options = [f"{PACK}.test_{claim}"], ("--measure-anyway", "--orders", "1,2")
+    only, options = [f"{PACK}.test_{claim}"], ("--measure-anyway", *PAIRS)
     before = planned(*options, only=only)
     assert not measured(pytester)
     assert not methods(before, "stored")
     judge(*options, only=only)
     found = measured(pytester)
-    controls = [method for method in found if method == "controls"]
-    assert names(before, "missing") == [one for one in found if one not in controls]
+    controls = {digest for digest, method in found.items() if method.startswith("controls (")}
+    assert digests(before, "missing") == found.keys() - controls
     # Each cell at most one, and cells may have the same.
     assert len(controls) <= len(methods(before, "open"))
     # A random model has no pair that closes a tenth of the gap, and so nothing to control.
     assert bool(controls) == (bool(methods(before, "open")) and claim != "superadditivity")
     after = planned(*options, only=only)
-    assert methods(after, "stored") == methods(before, "missing")
-    assert not methods(after, "missing")
+    # Now that the sweeps are known, so are the layers of the controls.
+    assert digests(after, "stored") == found.keys()
+    assert not methods(after, "missing", "open")
 
 
 def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
@@ -104,7 +103,7 @@ def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
                 "--samples",
                 "8",
             ),
-            *("--orders", "1,2", "-k", "adj_ant", "--measure-anyway", "-p", "no:cacheprovider"),
+            *(*PAIRS, "-k", "adj_ant", "--measure-anyway", "-p", "no:cacheprovider"),
             *("--tasks", str(tasks), *options),
         )
 
@@ -113,9 +112,7 @@ def test_a_family_is_planned_as_it_is_measured(pytester, seen, tasks):
     run("--plan")
     before, after = seen
     assert len({one.checkpoint for one in before.planned.values()}) == 3
-    assert methods(after, "stored") == methods(before, "missing")
-    stored = [path.stem for path in (pytester.path / ".ivclaims").glob("*.json")]
-    assert len(stored) == len(before.planned)
+    assert digests(after, "stored") == digests(before, "missing") == measured(pytester).keys()
     assert not methods(after, "missing", "open")
 
 
@@ -143,8 +140,8 @@ def test_cells_share_measurements_and_so_do_equal_checkpoints(judge, seen, check
 
 
 def test_a_plan_loads_no_model_and_leaves_nothing(planned, pytester, monkeypatch):
-    monkeypatch.setattr("ivfixtures.measuring.material.load", lambda *_, **__: 1 / 0)
-    monkeypatch.setattr("ivfixtures.measuring.material.skeleton", lambda *_, **__: 1 / 0)
+    for name in ("load_model", "load_untrained", "load_skeleton"):
+        monkeypatch.setattr(f"ivfixtures.checkpoints.resolving.{name}", lambda *_, **__: 1 / 0)
     planned("--write-expect", "expected.json", "--device", "cuda")
     assert not (pytester.path / "reports" / "claims.evidence.json").exists()
     assert not (pytester.path / "reports" / "claims.html").exists()
@@ -163,16 +160,6 @@ def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
     assert methods(found, "open") == [("adj_ant", f"controls of {cell}") for cell in cells]
 
 
-def test_what_is_stored_is_not_read_where_no_gate_looks_at_it(planned, judge, monkeypatch):
-    only = [f"{PACK}.test_localization", f"{PACK}.test_superadditivity"]
-    options = ("--measure-anyway", "-k", "adj_ant")
-    judge(*options, only=only)
-    monkeypatch.setattr(Store, "_load", lambda *_, **__: 1 / 0)
-    found = planned(*options, only=only)
-    assert ("adj_ant", "sweep contrast paper") in methods(found, "stored")
-    assert not methods(found, "missing")
-
-
 def test_a_checkpoint_that_cannot_be_read_is_told_and_the_rest_is_planned(
     judge, seen, checkpoint, tmp_path, monkeypatch
 ):
@@ -189,26 +176,6 @@ def test_a_checkpoint_that_cannot_be_read_is_told_and_the_rest_is_planned(
     result.stdout.fnmatch_lines([f"not planned: {copy}: config=odd, but should be even *"])
 
 
-def test_a_claim_that_asks_for_what_there_is_not_is_one_line(judge, monkeypatch):
-    monkeypatch.delitem(asks.ASKS, "all layers")
-    result = judge("--plan")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    line = "*asks='all layers', but should be a gate or one of behaviour, * [[]marker of *local*]*"
-    result.stderr.fnmatch_lines([line])
-
-
-def test_a_claim_whose_asks_lack_a_metric_is_one_line(judge, monkeypatch):
-    marker = next(
-        mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
-    )
-    monkeypatch.setitem(marker.kwargs, "asks", {"logit": ("runs",)})
-    result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*asks=for logit, but should be for rr, too [[]marker of *local*]*"]
-    )
-
-
 @pytest.mark.parametrize("option", [["--plan"], ["--executor", "processes"]])
 def test_a_store_that_cannot_be_listed_is_one_line(judge, monkeypatch, option):
     def names(_place):
@@ -219,17 +186,6 @@ def test_a_store_that_cannot_be_listed_is_one_line(judge, monkeypatch, option):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     line = "*--store=*.ivclaims, but should be one that can be listed [[]*Permission denied*]*"
     result.stderr.fnmatch_lines([line])
-
-
-def test_a_claim_without_asks_is_named(judge, monkeypatch, pytester):
-    marker = next(
-        mark for mark in localization.test_localization.pytestmark if mark.name == "claim"
-    )
-    monkeypatch.delitem(marker.kwargs, "asks")
-    result = judge("--plan", only=["claims.instruction_vectors.test_localization"])
-    result.stdout.fnmatch_lines(
-        ["not planned: instruction_vectors/localization: its marker has no `asks`"]
-    )
 
 
 def test_a_plan_is_made_by_one_process(judge):
@@ -245,8 +201,8 @@ def test_the_estimate_follows_samples_and_orders(planned):
         )
         return {one.method: one.flop for one in found.planned.values()}
 
-    singles, pairs = flop("--orders", "1"), flop("--orders", "1,2")
-    few = flop("--orders", "1,2", "--samples", "4")
+    singles, pairs = flop(*SINGLES), flop(*PAIRS)
+    few = flop(*PAIRS, "--samples", "4")
     assert pairs["sweep contrast paper"] > singles["sweep contrast paper"]
     assert pairs["behaviour"] == singles["behaviour"] > few["behaviour"]
 

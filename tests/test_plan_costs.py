@@ -1,53 +1,37 @@
 """The plan's gates, costs and text."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claims.instruction_vectors import gates
+from claims.instruction_vectors.paper import PAPER
 from ivfixtures.checkpoints import resolving as checkpoints
-from ivfixtures.measuring import gates
 from ivfixtures.measuring.plan_text import Plan, Planned, lines, prefixed
+from ivfixtures.suite.papers import read_settings
 from ivmethods.method import Size
 from ivmethods.patching.fan_out import fan_out
 from ivmethods.patching.sweep import sweep
+from ivmethods.paths.methods import Attribution
 from tests.gguf_writing import write_llama
 from tests.models import random_samples, random_vectors, wrapped
 from tests.suite import saved
 
 
-def part(incompetent=False, saturation=1.0, *, order=3):
-    bench = SimpleNamespace(options=SimpleNamespace(order=order))
-    return SimpleNamespace(
-        incompetence=lambda: "a decision" if incompetent else None,
-        saturation=lambda smallest: "a decision" if saturation < smallest else None,
-        bench=bench,
+@pytest.mark.parametrize(("orders", "is_closed"), [("1", True), ("1,2", False), ("1,2,3", False)])
+def test_what_orders_leave_out_is_a_gate(orders, is_closed):
+    settings = read_settings(PAPER, {"orders": orders})
+    assert bool(gates.order(2).closed(None, settings)) == is_closed
+
+
+def test_layouts_without_linear_maps_and_weights_elsewhere_are_a_gate(checkpoint, tmp_path):
+    known, other = (
+        checkpoints.config(checkpoints.resolve(str(folder)))
+        for folder in (checkpoint, saved("gptj", tmp_path / "gptj"))
     )
-
-
-def test_a_gate_is_closed_by_any_part():
-    cell = SimpleNamespace(parts=[part(), part(incompetent=True)])
-    assert not gates.competence(cell)
-    assert gates.competence(SimpleNamespace(parts=cell.parts[:1]))
-    cell = SimpleNamespace(parts=[part(saturation=0.3), part(saturation=0.2)])
-    assert gates.headroom(0.2)(cell)
-    assert not gates.headroom(0.25)(cell)
-
-
-def test_orders_and_layouts_are_gates(checkpoint, tmp_path):
-    assert gates.order(2)(part(order=2))
-    assert not gates.order(2)(part(order=1))
-
-    def cell(folder, *, remote=False):
-        bench = SimpleNamespace(
-            checkpoint=checkpoints.resolve(str(folder)), options=SimpleNamespace(remote=remote)
-        )
-        return SimpleNamespace(benches=[bench])
-
-    assert gates.linear_form(cell(checkpoint))
-    assert not gates.linear_form(cell(checkpoint, remote=True))
-    assert not gates.linear_form(cell(saved("gptj", tmp_path / "gptj")))
+    assert Attribution().runs_on(known, remote=False) is None
+    assert Attribution().runs_on(known, remote=True)
+    assert "olmo2, olmo3, llama" in Attribution().runs_on(other, remote=False)
 
 
 @settings(max_examples=15)

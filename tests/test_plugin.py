@@ -14,13 +14,13 @@ import claims
 import claims.instruction_vectors.published.audit
 from ivevidence import Criterion, Decision, read_evidence
 from ivfixtures.checkpoints.resolving import load, resolve
-from ivfixtures.measuring import material
-from ivfixtures.measuring.bench import Bench
-from ivfixtures.suite.verdicts import Concluded, Hearing
+from ivfixtures.measuring import measurements
+from ivfixtures.suite.verdicts import Concluded, Conclusions
 from ivmethods.model.handles import network
+from ivmethods.model.methods import Runs
 from ivmethods.patching.checks import Checks
 from tests.evidence_examples import example_cell
-from tests.suite import printed, saved, shown
+from tests.suite import PAIRS, SINGLES, printed, saved, shown
 
 
 def test_every_cell_leaves_a_verdict_and_the_run_says_where(judge, pytester):
@@ -64,8 +64,8 @@ def test_a_second_run_measures_nothing_again_and_says_so(judge):
 
 
 def test_other_parameters_are_measured_anew(judge):
-    judge("--measure-anyway", "--orders", "1,2")
-    again = judge("--measure-anyway", "--orders", "1,2,3", "--seed", "1")
+    judge("--measure-anyway", *PAIRS)
+    again = judge("--measure-anyway", "--seed", "1")
     assert re.search(r"measurements: [1-9]\d* measured", printed(again))
 
 
@@ -93,10 +93,10 @@ def test_verdicts_on_published_numbers_do_not_make_up_for_a_checkpoint_without_a
 
 
 def test_superadditivity_needs_pairs(judge, pytester):
-    judge("--measure-anyway", "--orders", "1", "-k", "superadditivity")
+    judge("--measure-anyway", *SINGLES, "-k", "superadditivity")
     cells = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
     assert {cell.decision.verdict for cell in cells} == {"not_applicable"}
-    assert all("--orders" in cell.decision.reason for cell in cells)
+    assert all("--set instruction_vectors.orders=1,2" in cell.decision.reason for cell in cells)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,6 @@ def test_superadditivity_needs_pairs(judge, pytester):
         (["--samples", "0"], "*--samples=0, but should be at least 4*"),
         (["--device", "abacus"], "*--device=abacus, but should be a device*--device cpu*"),
         (["--memory-budget", "-1"], "*--memory-budget=-1.0, but should be above 0*"),
-        (["--orders", "3"], "*--orders: invalid choice: '3'*"),
-        (["--path-k", "0,1"], "*--path-k=0,1, but should be different numbers from 1 on*"),
-        (["--path-k", "2,2"], "*--path-k=2,2, but should be different numbers from 1 on*"),
-        (["--max-paths", "0"], "*--max-paths=0, but should be at least 1*"),
     ],
 )
 def test_a_wrong_option_is_one_line_before_anything_is_loaded(judge, pytester, options, line):
@@ -140,7 +136,7 @@ def test_malformed_tasks_name_file_line_and_remedy(judge, tasks):
 
 
 def test_an_exception_is_an_error_and_never_a_verdict(judge, pytester, monkeypatch):
-    monkeypatch.setattr(Bench, "runs", lambda self: 1 / 0)
+    monkeypatch.setattr(Runs, "compute", lambda *_: 1 / 0)
     result = judge("--measure-anyway", "-k", "adj_ant")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
@@ -172,7 +168,7 @@ def test_pytest_hears_the_verdict_with_its_statistics(verdict, xfail, outcome):
     decision = Decision(verdict, "because", (criterion,), chosen="layers 2, 3")
     record = replace(example_cell(), decision=decision)
     with pytest.raises(outcome) as raised:
-        Hearing(xfail_refuted=xfail).tell(record)
+        Conclusions(xfail_refuted=xfail).tell(record)
     assert outcome is Concluded or str(raised.value).splitlines() == [
         f"{verdict}: because",
         "  judged on: layers 2, 3",
@@ -208,8 +204,7 @@ def test_the_reproduction_command_judges_the_same_cell_again(judge, pytester):
 
 
 def test_a_model_is_let_go_before_the_next_one_is_loaded(checkpoint, tmp_path, monkeypatch):
-    other = tmp_path / "other"
-    shutil.copytree(checkpoint, other)
+    folders = [Path(shutil.copytree(checkpoint, tmp_path / name)) for name in ("one", "other")]
     alive = []
 
     def loading(*arguments, **options):
@@ -218,10 +213,9 @@ def test_a_model_is_let_go_before_the_next_one_is_loaded(checkpoint, tmp_path, m
         return load(*arguments, **options)
 
     models = []
-    monkeypatch.setattr("ivfixtures.measuring.material._in_use", {})
-    monkeypatch.setattr("ivfixtures.measuring.material.load", loading)
-    for folder in (checkpoint, other):
-        models.append(
-            weakref.ref(network(material._wrapped(resolve(str(folder)), "cpu", "float32")))
-        )
+    monkeypatch.setattr("ivfixtures.measuring.measurements.load", loading)
+    for folder in folders:
+        model = measurements.model_of(resolve(str(folder)), "cpu", "float32")
+        models.append(weakref.ref(network(model)))
+        del model
     assert alive == [[], [False]]

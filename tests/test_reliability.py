@@ -27,7 +27,7 @@ from tests.reliability import (
     one_thread,
     undisturbed,
 )
-from tests.suite import printed, shown, write_tasks
+from tests.suite import SINGLES, printed, shown, write_tasks
 
 FORK = multiprocessing.get_context("fork")  # a new process would import torch for seconds
 HELD = "adj_ant: sweep from contrast"
@@ -278,7 +278,7 @@ def hostile(pytester, checkpoint):
     shutil.copytree(checkpoint, path)
     return [
         *("--checkpoint", f"words/../{HOSTILE}", "--tasks", "words", "--samples", "8"),
-        *("-p", "no:cacheprovider", "--measure-anyway", "--orders", "1", "-W", "default"),
+        *("-p", "no:cacheprovider", "--measure-anyway", *SINGLES, "-W", "default"),
     ]
 
 

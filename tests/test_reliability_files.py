@@ -14,9 +14,9 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
+import ivfixtures.measuring.bench  # noqa: F401 - lest runs in this process import their own
 import pytest
 
-import ivfixtures.measuring.bench  # noqa: F401 - lest runs in this process import their own
 from ivevidence import EvidenceError, canonical_json, digest_json
 from ivevidence.compare.expectations import read_expectations
 from ivevidence.store.measurements import ARRAYS_LIMIT, RECORD_LIMIT

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from ivfixtures.measuring.bench import Bench
 from tokenizers import processors
 
 from ivevidence import Store
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.checkpoints.special_tokens import follow_configuration, require_embedded
 from ivfixtures.data.tasks import load_tasks
-from ivfixtures.measuring.bench import Bench
 from tests.models import text_tokenizer
 from tests.suite import OPTIONS, saved
 

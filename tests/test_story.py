@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ivevidence import read_evidence
-from tests.suite import shown
+from tests.suite import SINGLES, shown
 
 STAGES = ("base", "sft", "dpo")
 CHECKPOINTS = [f"tiny-olmo2-{stage}" for stage in STAGES]
@@ -14,7 +14,7 @@ CLAIMS = (
     "claims.instruction_vectors.test_behaviour",
     "claims.instruction_vectors.test_localization",
 )
-OPTIONS = ("--samples", "12", "--orders", "1", "-p", "no:cacheprovider", "-o", "addopts=")
+OPTIONS = ("--samples", "12", *SINGLES, "-p", "no:cacheprovider", "-o", "addopts=")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ivfixtures.checkpoints.resolving import (
     planted_families,
     resolve,
 )
-from ivfixtures.measuring.settings import Settings
+from ivfixtures.data.settings import Settings
 from ivfixtures.suite.options import _chosen
 from ivfixtures.suite.subjects import measured_subjects
 
@@ -73,13 +73,8 @@ def test_a_family_is_one_cell_and_a_checkpoint_alone_is_a_family_of_its_own():
     assert found[-1].id == "org--other-c"
 
 
-def test_an_unknown_kind_of_cell_is_one_line():
-    with pytest.raises(ValueError, match="per='model', but should be one of checkpoint, pair"):
-        measured_subjects("claim", "model", (None,), OPTIONS)
-
-
 def test_published_numbers_make_a_cell_for_all_and_one_a_column():
-    whole, *columns = PublishedTables().subjects()
+    whole, *columns = PublishedTables().subjects("claim", (None,), OPTIONS)
     assert (whole.model, whole.checkpoints, whole.task) == (None, (), "all")
     assert len(columns) == 48
     assert len({(s.model, s.task) for s in columns}) == 48
@@ -117,51 +112,77 @@ def test_an_unknown_family_is_one_line():
 
 
 CLAIMS = """
-import pytest
-from ivevidence import Claim, Decision
+from dataclasses import dataclass
+from typing import ClassVar
 
-def claim(name):
-    return Claim(name, name, "a paper", "1", "so it is", "what", "how")
+from ivevidence import Decision
+from ivfixtures.suite.claims import claim
+from ivfixtures.suite.kinds import Instructed
+from ivfixtures.suite.papers import Paper
+from ivmethods.method import Array, Method
+from ivmethods.model.methods import Behaviour
 
-@pytest.mark.claim(claim("of-families"), per="family")
-def test_families(cell):
-    cell.require_competence()
-    parts = [(part.bench.checkpoint.name, int(part.exact.sum())) for part in cell.parts]
-    cell.conclude(Decision("supported", str(parts)))
+PAPER = Paper("made_up", "a paper", "0000.00000")
 
-@pytest.mark.claim(claim("of-pairs"), per="pair", metrics=("logit",))
-def test_pairs(cell):
-    parts = [(part.bench.task.name, part.metric) for part in cell.parts]
-    cell.conclude(Decision("supported", str(parts)))
+@dataclass(frozen=True)
+class Number(Method):
+    value: int
+
+    name: ClassVar = "number"
+    forms: ClassVar = {"value": Array("int64", "")}
+    runs_model: ClassVar = False
+
+    def compute(self, inputs, running):
+        import numpy as np
+        return {"value": np.int64(self.value)}, {}
+
+    def read(self, result):
+        return int(result.arrays["value"])
+
+def made_up(name):
+    return PAPER.claim(name, title=name, section="1", quote="so it is", estimand="what", rule="how")
+
+def named(data, settings):
+    return {"samples": Number(data.count), "none": None}
+
+@claim(made_up("of-families"), on=Instructed("family"), needs={"one": Number(1), "named": named})
+def test_families(cell, one, named):
+    parts = [part.checkpoint.name for part in cell.parts]
+    cell.conclude(Decision("supported", f"{parts} {one} {named}"))
+
+@claim(made_up("of-pairs"), on=Instructed("pair"), metrics=("logit",), needs={"both": Number(1)})
+def test_pairs(cell, both):
+    parts = [part.name for part in cell.parts]
+    cell.conclude(Decision("supported", f"{parts} {cell.metric} {both}"))
+
+@claim(made_up("plain"), on=Instructed(), needs={"one": Number(1), "other": Number(2)})
+def test_plain(cell, one, other):
+    cell.conclude(Decision("supported", f"{one} {other}"))
 """
 
 
-def test_cells_of_several_benches_have_a_part_for_each(pytester):
+def test_cells_of_several_checkpoints_or_tasks_have_a_part_for_each(pytester):
     path = pytester.makepyfile(test_made_up=CLAIMS)
     pytester.runpytest_inprocess(
-        *(
-            "--pyargs",
-            "claims.instruction_vectors.test_localization",
-            str(path),
-            "-k",
-            "families or pairs",
-        ),
+        *("--pyargs", "claims.instruction_vectors.test_localization", str(path)),
+        *("-k", "families or pairs or plain and sft-adj_ant"),
         *("--checkpoint", "tiny-olmo2-sft", "--checkpoint", "tiny-olmo2-dpo", "--samples", "4"),
-        *("--measure-anyway", "-p", "no:cacheprovider"),
-    ).assert_outcomes(passed=4 + 4, deselected=8)
+        *("-p", "no:cacheprovider"),
+    ).assert_outcomes(passed=4 + 4 + 1, deselected=7 + 8)
     evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
-    families, pairs = evidence.cells[:4], evidence.cells[4:]
+    families, pairs, plain = evidence.cells[:4], evidence.cells[4:8], evidence.cells[8]
     assert [cell.task for cell in families] == ["adj_comp", "adj_ant", "anim_color", "can_fly"]
     assert {cell.checkpoint for cell in families} == {"tiny-olmo2"}
     assert {cell.stage for cell in families} == {"sft, dpo"}
     first = families[0]
-    assert first.decision.reason.startswith("[('tiny-olmo2-sft', ")
-    assert "('tiny-olmo2-dpo', " in first.decision.reason
+    several = "({'samples': 4, 'none': None}, {'samples': 4, 'none': None})"
+    assert first.decision.reason == f"['tiny-olmo2-sft', 'tiny-olmo2-dpo'] (1, 1) {several}"
     assert "weights tiny-olmo2-dpo" in first.provenance
-    assert set(first.measurements) == {
-        "tiny-olmo2-sft, adj_comp: behaviour",
-        "tiny-olmo2-dpo, adj_comp: behaviour",
-    }
+    roles = [role.partition(": ") for role in first.measurements]
+    assert {of for of, *_ in roles} == {"tiny-olmo2-sft, adj_comp", "tiny-olmo2-dpo, adj_comp"}
+    numbers = {digest for role, digest in first.measurements.items() if "number" in role}
+    assert {role.split()[0] for *_, role in roles} == {"behaviour", "number"}
+    assert len(numbers) == 4
     assert [table.title for table in first.tables] == [
         "tiny-olmo2-sft, adj_comp: Behaviour",
         "tiny-olmo2-dpo, adj_comp: Behaviour",
@@ -172,7 +193,12 @@ def test_cells_of_several_benches_have_a_part_for_each(pytester):
         for stage in ("sft", "dpo")
         for task in ("adj_comp/adj_ant", "anim_color/can_fly")
     ]
-    assert pairs[0].decision.reason == "[('adj_comp', 'logit'), ('adj_ant', 'logit')]"
+    assert pairs[0].decision.reason == "['adj_comp', 'adj_ant'] logit (1, 1)"
+    assert plain.decision.reason == "1 2"
+    # Measurements of one method are told apart, and equal ones are those of other claims.
+    one, other = (digest for role, digest in plain.measurements.items() if "number" in role)
+    assert {"number", f"number {other[:12]}"} < plain.measurements.keys()
+    assert one in families[1].measurements.values()
 
 
 def test_a_subject_made_for_one_claim_is_judged_by_it_only_on_its_own_tasks():

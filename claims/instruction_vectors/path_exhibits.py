@@ -19,7 +19,7 @@ from ivmethods.paths.methods import ANSWERS
 from ivmethods.paths.results import Attributed
 from ivmethods.prompts.protocols import token_texts
 
-DRAWN = "Tokens with more paths than --max-paths: 2,000 of them drawn uniformly, so an estimate."
+DRAWN = "Tokens with more paths than `max_paths`: 2,000 of them drawn uniformly, so an estimate."
 
 
 def path_bars(counts: PathCounts) -> Figure:

@@ -153,7 +153,8 @@ class Inquiry:
                 found = known(gate.needs, part)
                 closed = None if found is None else gate.closed(part, self.settings, **found)
                 if closed and not (gate.passable and self.anyway):
-                    return Answer(self._shown(known), closed=_named(closed, gate, part))
+                    closed = _named(closed, gate, part)
+                    return Answer(self._shown(known), closed=closed, passed=passed)
                 if closed:
                     passed.append(_named(closed, gate, part))
             if not missing or unknown == "all":

@@ -49,8 +49,15 @@ _PAPERS: dict[str, Paper] = {}  # those that have claims in this process
 
 
 def paper_of(claim: Claim) -> Paper:
-    """The paper that a claim is of."""
-    return _PAPERS[claim.name.partition("/")[0]]
+    """The paper that a claim is of.
+
+    Raises: ValueError, no paper made it.
+    """
+    paper = _PAPERS.get(claim.name.partition("/")[0])
+    if paper is None:
+        expected, remedy = "made by its paper", "make it by `PAPER.claim(...)` of its pack"
+        raise ValueError(error_line("claim", claim.name, expected, "its test", remedy))
+    return paper
 
 
 def setting(default: str, read: Callable[[str], Any]) -> Any:
@@ -86,23 +93,22 @@ def read_set(config: pytest.Config) -> dict[str, dict[str, str]]:
     Raises: ValueError, it is not PACK.NAME=VALUE, or one setting is given twice.
     """
     given: dict[str, dict[str, str]] = {}
+
+    def give(pack: str, name: str, value: str) -> None:
+        if given.setdefault(pack, {}).setdefault(name, value) != value:
+            what, remedy = f"--set {pack}.{name}", "leave one out"
+            raise ValueError(error_line(what, "given twice", "given once", "command line", remedy))
+
     for text in config.getoption("--set"):
         match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text, re.DOTALL)
         if match is None:
             line = error_line("--set", text, "PACK.NAME=VALUE", "command line", "see --help")
             raise ValueError(line)
-        pack, name, value = match.groups()
-        if given.setdefault(pack, {}).setdefault(name, value) != value:
-            remedy = "leave one out"
-            raise ValueError(
-                error_line(
-                    f"--set {pack}.{name}", "given twice", "given once", "command line", remedy
-                )
-            )
+        give(*match.groups())
     for option, (pack, name) in OLD_OPTIONS.items():
         value = config.getoption(option)
         if value is not None:
-            given.setdefault(pack, {}).setdefault(name, str(value))
+            give(pack, name, value)
             said = f"{option} is now --set {pack}.{name}={value}; it goes with the next release"
             config.issue_config_time_warning(OldOptionWarning(said), stacklevel=2)
     return given

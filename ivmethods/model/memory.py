@@ -89,7 +89,8 @@ def in_pieces(
         if len(parts) == 1:
             raise MemoryError(
                 f"memory={failed}, but should be enough for {count(todo[0])} rows at once "
-                "[the smallest part of the work]; lower --orders, or choose another --device"
+                "[the smallest part of the work]; patch fewer layers at once, or choose another "
+                "--device"
             )
         todo = parts + [part for piece in todo[1:] for part in split(piece, rows)]
     return rows

@@ -152,7 +152,7 @@ def _rows_within(memory_budget: int, cost: int, counts: list[int], order: int) -
         raise MemoryError(
             f"memory_budget={rows} rows, but should be at least {least} rows "
             f"[sweep of order {order} over {len(counts)} layers]; "
-            "raise --memory-budget or lower --orders"
+            "raise --memory-budget or patch fewer layers at once"
         )
     return rows
 
