@@ -73,8 +73,8 @@ def show(steps: int, found: Mapping[str, float]) -> None:
         f"{found['collecting']:.1f} s, planned in {found['planning']:.1f} s "
         f"({found['planning'] * each:.2f} ms each); of the first wave, {found['first']:.0f}: jobs "
         f"made in {found['jobs']:.1f} s ({found['folders'] / 2**20:.0f} MiB), dispatched with "
-        f"{found['overhead'] * first:.2f} ms each beside the stubs; {found['peak'] / 2**20:.0f} MiB "
-        "at most"
+        f"{found['overhead'] * first:.2f} ms each beside the stubs; "
+        f"{found['peak'] / 2**20:.0f} MiB at most"
     )
 
 

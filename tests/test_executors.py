@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 import warnings
 from collections import deque
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,14 +23,21 @@ import ivmethods.methods  # noqa: F401
 from ivevidence import read_evidence
 from ivevidence.store.places import Folder
 from ivfixtures.checkpoints.resolving import resolve
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring.executors import ExecutorError
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
 from ivfixtures.measuring.executors.jobs import Job, JobFolder, Result
+from ivfixtures.measuring.executors.processes import Processes
+from ivfixtures.measuring.executors.waves import Waves
 from ivfixtures.measuring.executors.worker import run_job
+from ivfixtures.measuring.inquiry import Declared, Inquiry
+from ivfixtures.measuring.lookups import ReadOnlyStore
+from ivfixtures.measuring.measurements import Measurements
 from ivfixtures.suite import executing
 from ivmethods.model.methods import Runs
 from tests.executor_faults import FAULT, write_pack
-from tests.suite import PACK, printed, saved
+from tests.suite import OPTIONS, PACK, printed, saved
 
 needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="ray is not installed")
@@ -145,7 +154,7 @@ def test_the_controller_loads_no_weights(judge, here, pytester, monkeypatch):
     monkeypatch.setattr("ivfixtures.measuring.measurements.load", lambda *_, **__: 1 / 0)
     judge("--measure-anyway", *AWAY, only=[f"{PACK}.test_tinst_path_dominance"])
     assert evidence_in(pytester.path) == before
-    assert len(here.ran) == 1
+    assert len(here.ran) == 2
 
 
 def test_what_is_done_is_not_submitted_again_and_what_is_lost_is(judge, here, pytester):
@@ -477,21 +486,41 @@ def test_evidence_is_the_same_from_other_processes(run, tmp_path, executor):
     assert "died" not in text
 
 
+@pytest.mark.slow
 @executors
-def test_a_pack_of_a_stranger_is_measured_by_workers_that_start_no_pytest(
-    run, told, tmp_path, executor
-):
+def test_a_pack_of_a_stranger_is_measured_as_ours_are(run, told, tmp_path, executor):
     run("--measure-anyway")
     alone = evidence_in(tmp_path)
     assert len(alone[0]) == 4
     cleared(tmp_path)
-    text = run("--measure-anyway", *ELSEWHERE[executor], fault=f"told {told}")
+    text = run("--measure-anyway", *ELSEWHERE[executor], fault=f"count {told}")
     assert evidence_in(tmp_path) == alone, text
-    imported = [{*path.read_text().split()} for path in told.iterdir()]
-    assert len(imported) == 12
-    for names in imported:
+    assert len(counted(told)) == 12
+
+
+def test_a_worker_starts_no_pytest_and_imports_what_a_stranger_measures(
+    told, tmp_path, monkeypatch
+):
+    write_pack(tmp_path / "faults")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(FAULT, f"told {told}")
+    step = importlib.import_module("faults.methods").Step
+    task = load_tasks()["adj_ant"]
+    data = InstructedData(resolve("tiny-olmo2-sft"), task, OPTIONS)
+    store = ReadOnlyStore(Folder(tmp_path / "store"))
+    measurements = Measurements(store, device="cpu", dtype="float32")
+    declared = Declared(needs={"one": step("a", 1), "two": step("a", 2)})
+    waves = Waves({"": lambda: Inquiry(declared, [data], None)}, measurements, tmp_path / "jobs")
+    executor, jobs = Processes("cpu", 1), Jobs()
+    executor.start(1)
+    Dispatch(jobs, executor, Lines()).run(waves.next(frozenset()))
+    (result,) = jobs.results.values()
+    assert (result.is_whole, result.measured) == (True, 3)  # and the answers
+    for path in told.iterdir():
+        names = {*path.read_text().split()}
         assert {"faults", "ivfixtures", "torch"} <= names
         assert not names & {"pytest", "_pytest", "claims"}
+    assert len([*told.iterdir()]) == 2
 
 
 @pytest.mark.slow
@@ -618,16 +647,16 @@ def test_all_cells_of_the_embedded_families_are_the_same(every_cell, tmp_path, e
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A submitit that keeps what is submitted, an array a list, and the arrays they wait for."""
+    """A submitit that keeps what is submitted, an array a list."""
     slurm = pytest.importorskip("ivfixtures.measuring.executors.slurm")
-    found = SimpleNamespace(arrays=[], waited=[], full_after=None)
+    found = SimpleNamespace(arrays=[], cancelled=[], given={}, full_after=None)
 
     class Recording:
         def __init__(self, *_, **__):
             pass
 
-        def update_parameters(self, *, slurm_dependency="", **_):
-            found.waited.append(slurm_dependency)
+        def update_parameters(self, **given):
+            found.given = given
 
         @contextlib.contextmanager
         def batch(self):
@@ -639,7 +668,8 @@ def cluster(monkeypatch):
         def submit(self, _task, path):
             found.arrays[-1].append(path)
             number = f"{len(found.arrays)}_{len(found.arrays[-1]) - 1}"
-            return SimpleNamespace(job_id=number, done=lambda: False)
+            cancel = partial(found.cancelled.append, path)
+            return SimpleNamespace(job_id=number, done=lambda: False, cancel=cancel)
 
     monkeypatch.setattr(slurm.submitit, "AutoExecutor", Recording)
     monkeypatch.setattr(slurm, "MOST_IN_ARRAY", 3)
@@ -661,7 +691,6 @@ def test_more_jobs_than_an_array_may_have_are_several_arrays(cluster, tmp_path):
     cluster.slurm.submit(second)
     assert [len(array) for array in cluster.arrays] == [3, 3, 1, 2]
     assert [path for array in cluster.arrays[:3] for path in array] == [str(j.path) for j in first]
-    assert cluster.waited == ["", "afterany:1:2:3"]
     assert first[4].handle()["id"] == "2_1"
 
 
@@ -670,7 +699,8 @@ def test_what_was_submitted_before_an_array_was_refused_is_known(cluster, tmp_pa
     cluster.full_after, jobs = 1, prepared(tmp_path, 5)
     with pytest.raises(ExecutorError, match=r"sbatch=.*QOSMaxSubmitJob.*, but should be ready"):
         cluster.slurm.submit(jobs)
-    assert list(cluster.slurm._jobs) == [job.job.digest for job in jobs[:3]]
+    cluster.slurm.cancel()
+    assert cluster.cancelled == [str(job.path) for job in jobs[:3]]
 
 
 @needs_submitit
@@ -706,12 +736,12 @@ def test_slurm_is_looked_for_before_anything_is_measured(judge, monkeypatch, giv
     ("text", "minutes"),
     [("90", 90), ("30:00", 30), ("2:00:30", 121), ("1-0", 1440), ("1-02:30", 1590)],
 )
-def test_times_are_read_as_sbatch_reads_them(text, minutes):
-    from ivfixtures.measuring.executors.slurm import _minutes
-
-    assert _minutes(text) == minutes
+def test_times_are_read_as_sbatch_reads_them(cluster, tmp_path, text, minutes):
+    of_time = type(cluster.slurm)
+    of_time(["cluster=local", f"time={text}"]).submit(prepared(tmp_path, 1))
+    assert cluster.given["timeout_min"] == minutes
     with pytest.raises(ExecutorError, match="minutes"):
-        _minutes(f"{text}:x")
+        of_time(["cluster=local", f"time={text}:x"])
 
 
 @needs_ray

@@ -262,7 +262,8 @@ def test_a_process_that_ended_while_it_was_waited_for_is_not_signalled(
 @needs_submitit
 @pytest.mark.parametrize("number", ["--user=somebody", "12_3 14", "all"])
 def test_only_numbers_of_slurm_are_handed_to_its_commands(job, slurm, number, monkeypatch):
-    slurm._cluster = "slurm"
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    slurm = type(slurm)([])
     monkeypatch.setattr("submitit.SlurmJob.done", lambda *_, **__: False)
     handle = handle_of(SimpleNamespace(pid="12_3"), {"cluster": "slurm"})
     job.submitted(handle)
@@ -289,9 +290,8 @@ def test_what_is_unpickled_is_in_no_store_but_with_the_user(job, slurm, monkeypa
     assert folder.parent == tmp_path / "state" / "ivclaims"
     assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700] * 2
     linked(folder.parent)
-    slurm._folder = None
     with pytest.raises(ExecutorError, match=r"^state folder=a link.*set XDG_STATE_HOME"):
-        slurm.submit([job])
+        type(slurm)(["cluster=local"]).submit([job])
 
 
 def test_users_of_one_store_have_folders_of_jobs_of_their_own(tmp_path, monkeypatch):

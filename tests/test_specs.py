@@ -89,7 +89,7 @@ class Sum(Method):
 
 @pytest.fixture
 def run(data, measurements, tmp_path):
-    """Run a job of two requests, of which the first was changed; the digests of both, the result."""
+    """Run a job of two requests that is changed first: their digests, and the result."""
 
     def run(change=lambda listed, rows: None):
         requests = {measurements.digest(r): r for r in (Request(data, Sum(k)) for k in (1, 2))}
@@ -153,7 +153,7 @@ def test_fields_that_a_method_has_not_are_one_line(run, fields):
         lambda listed, rows: listed[0]["checkpoint"].update(type="tests.test_specs:Sum"),
         lambda listed, rows: listed[0]["data"].update(more=1),
         lambda listed, rows: listed[0].update(inputs=["gone"]),
-        lambda listed, rows: rows.update(dict.fromkeys(rows, [{"type": "os:environ"}])),
+        lambda listed, rows: rows.update({at: [{"type": "os:environ"}] for at in rows}),
         lambda listed, rows: rows.clear(),
         lambda listed, rows: listed.insert(0, None),
     ],
