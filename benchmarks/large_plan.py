@@ -3,10 +3,10 @@
     python -m benchmarks.large_plan [--steps N ...] [--stub SECONDS] [--workers N]
 
 Each size is a process of its own: it collects the cells, plans them as `--plan` does, makes the
-jobs of an executor, and dispatches them to threads. These ask the store for what their cells want,
-each on its own; a stub that takes a known time stands for what is not there. Nothing else is
-replaced: the checkpoints (steps of a training run, of one tensor), tasks, cells, store and leases.
-If a measurement was made twice, or the plan lacks one, nothing is printed.
+jobs of an executor's first wave, and dispatches them to threads. These ask the store for what each
+job wants; a stub that takes a known time stands for what is not there. Nothing else is replaced:
+the checkpoints (steps of a training run, of one tensor), tasks, cells, store and leases. If a
+measurement was made twice, or the plan lacks one, nothing is printed.
 """
 
 import argparse
@@ -33,9 +33,10 @@ from safetensors.numpy import save_file
 
 from ivevidence import Store
 from ivevidence.store.measurements import Computed
+from ivevidence.store.places import Place
 from ivfixtures.checkpoints.registry import resolve
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
-from ivfixtures.measuring.executors.jobs import JobFolder, Result
+from ivfixtures.measuring.executors.jobs import JOB, JobFolder, Result
 from ivfixtures.suite.plugin import RUN_NAME
 
 MODEL = "tiny-olmo2-sft"  # whose configuration and tokenizer the checkpoints have
@@ -66,12 +67,13 @@ def main() -> None:
 
 def show(steps: int, found: Mapping[str, float]) -> None:
     """Print what was found of one size."""
-    each = 1000 / found["measurements"]
+    each, first = 1000 / found["measurements"], 1000 / found["first"]
     print(
         f"{steps} checkpoints, {found['measurements']:.0f} measurements: collected in "
         f"{found['collecting']:.1f} s, planned in {found['planning']:.1f} s "
-        f"({found['planning'] * each:.2f} ms each), jobs made in {found['jobs']:.1f} s, dispatched "
-        f"with {found['overhead'] * each:.2f} ms each beside the stubs, "
+        f"({found['planning'] * each:.2f} ms each); of the first wave, {found['first']:.0f}: jobs "
+        f"made in {found['jobs']:.1f} s ({found['folders'] / 2**20:.0f} MiB), dispatched with "
+        f"{found['overhead'] * first:.2f} ms each beside the stubs; "
         f"{found['peak'] / 2**20:.0f} MiB at most"
     )
 
@@ -126,31 +128,45 @@ class Simulated:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Do so in place of judging."""
         # Not before pytest's plugins: nnsight adds a `save` to all objects.
-        from ivfixtures.measuring.executors.waves import waves
-        from ivfixtures.measuring.plan import Planner
+        from ivfixtures.measuring.executors.waves import Waves, jobs_folder
+        from ivfixtures.suite.planning import Planner
+        from ivfixtures.suite.plugin import cell_of
+        from ivfixtures.suite.selection import subject_of
 
         run: Any = session.config.pluginmanager.get_plugin(RUN_NAME)
+
+        def cell(item: pytest.Item) -> Any:
+            subject = subject_of(item)
+            assert subject
+            run.turn_to(subject)
+            return cell_of(item, subject, run)
+
         times = [time.perf_counter()]
         planner = Planner(run)
         for item in session.items:
             planner.add(item)
         times.append(time.perf_counter())
-        jobs = Jobs(waves(session.items, run))
+        folder = jobs_folder(run.store.place, run.folder)
+        inquiries = {item.nodeid: partial(cell, item) for item in session.items}
+        waves = Waves(inquiries, run.measurements, folder)
+        wave, jobs = waves.next(frozenset()), Jobs()
         times.append(time.perf_counter())
-        stubs = Stubs(session.items, run, self.stub, self.workers)
-        Dispatch(jobs, stubs, run.screen, run.store.digests()).run()
+        stubs = Stubs(run.store.place, self.stub, self.workers)
+        Dispatch(jobs, stubs, run.screen).run(wave)
         times.append(time.perf_counter())
         made, planned = stubs.made, planner.plan.planned
         assert {*made.values()} == {1}, "a measurement was made twice"
-        assert made.keys() == planned.keys(), "the plan is not what was made"
+        assert {(digest,) for digest in made} <= planned.keys(), "the plan lacks a measurement"
         assert not jobs.died, jobs.died
         collected, *_ = times
         self.found = {
             "measurements": len(planned),
+            "first": len(made),
             "collecting": collected - self.started,
             "planning": times[1] - collected,
             "jobs": times[2] - times[1],
-            "overhead": times[3] - times[2] - self.stub * len(planned) / self.workers,
+            "overhead": times[3] - times[2] - self.stub * len(made) / self.workers,
+            "folders": sum(job.path.joinpath(JOB).stat().st_size for job in wave),
             "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         run.end_unjudged()
@@ -160,17 +176,14 @@ class Simulated:
 class Stubs:
     """An executor that asks the store for what jobs want, in threads."""
 
-    at_once = outlives = False
+    outlives = False
 
-    def __init__(self, items: Sequence[pytest.Item], run: Any, seconds: float, workers: int):
-        self._items = {item.nodeid: item for item in items}
-        self._run, self._seconds = run, seconds
-        self._store = Store(run.store.place)
+    def __init__(self, place: Place, seconds: float, workers: int):
+        self._store, self._seconds = Store(place), seconds
         self._pool = ThreadPoolExecutor(workers)
-        self._own = threading.local()  # what each thread plans with
         self._lock = threading.Lock()
         self._under_way: deque[tuple[JobFolder, Future[None]]] = deque()
-        self.made: Counter[tuple[str, ...]] = Counter()
+        self.made: Counter[str] = Counter()
 
     def start(self, jobs: int) -> None:
         """Nothing has to be reached."""
@@ -203,23 +216,14 @@ class Stubs:
         """Nothing is held."""
 
     def _do(self, job: JobFolder) -> None:
-        from ivfixtures.measuring.executors.waves import subject_of
-        from ivfixtures.measuring.plan import Planner
-
-        if not hasattr(self._own, "planner"):
-            self._own.planner = Planner(self._run)
-        for nodeid in job.job.cells:
-            item = self._items[nodeid]
-            subject = subject_of(item)
-            assert subject
-            for identity, *_ in self._own.planner.wants(item, subject):
-                self._store.measure({"of": [*identity]}, partial(self._make, identity))
+        for request in job.job.requests:
+            self._store.measure({"of": request["key"]}, partial(self._make, request["key"]))
         job.finish(Result(job.job.digest))
 
-    def _make(self, identity: tuple[str, ...]) -> Computed:
+    def _make(self, digest: str) -> Computed:
         time.sleep(self._seconds)
         with self._lock:
-            self.made[identity] += 1
+            self.made[digest] += 1
         return {}, {}
 
 

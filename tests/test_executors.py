@@ -1,6 +1,8 @@
 """Executors: the same evidence whoever measures, and one line for what goes wrong."""
 
 import contextlib
+import errno
+import importlib
 import os
 import shutil
 import signal
@@ -9,22 +11,33 @@ import sys
 import time
 import warnings
 from collections import deque
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ivfixtures.measuring.bench import Bench
 
+import ivfixtures.measuring.measurements  # noqa: F401 - lest runs in this process import their own
+import ivmethods.methods  # noqa: F401
 from ivevidence import read_evidence
+from ivevidence.store.places import Folder
 from ivfixtures.checkpoints.resolving import resolve
-from ivfixtures.measuring import executing
+from ivfixtures.data.instructed import InstructedData
+from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring.executors import ExecutorError
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs
 from ivfixtures.measuring.executors.jobs import Job, JobFolder, Result
+from ivfixtures.measuring.executors.processes import Processes
+from ivfixtures.measuring.executors.waves import Waves
 from ivfixtures.measuring.executors.worker import run_job
-from tests import executor_faults
-from tests.suite import printed, saved
+from ivfixtures.measuring.inquiry import Declared, Inquiry
+from ivfixtures.measuring.lookups import ReadOnlyStore
+from ivfixtures.measuring.measurements import Measurements
+from ivfixtures.suite import executing
+from ivmethods.model.methods import Runs
+from tests.executor_faults import FAULT, write_pack
+from tests.suite import OPTIONS, PACK, printed, saved
 
 needs_submitit = pytest.mark.skipif(not find_spec("submitit"), reason="submitit is not installed")
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="ray is not installed")
@@ -33,7 +46,7 @@ needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="ray is not installe
 class Here:
     """An executor that runs jobs in this very process, one a poll."""
 
-    at_once = outlives = False
+    outlives = False
 
     def __init__(self):
         self.ran, self.queue, self.cancelled, self.waits = [], deque(), False, set()
@@ -97,12 +110,12 @@ def cleared(folder):
 
 
 def test_jobs_and_results_travel_as_json(tmp_path):
-    job = Job("a", ("--checkpoint", "a"), ("::test[a]",), str(tmp_path), {"tasks": {"t": "1"}})
-    folder = JobFolder(tmp_path / job.digest, job)
+    job = Job("a", ({"key": "d"},), {"rows": [1]}, {"dtype": "float32"}, str(tmp_path), ("p",))
+    folder = JobFolder(tmp_path / job.name, job)
     folder.prepare()
     assert JobFolder.open(folder.path).job == job
     assert folder.result() is None
-    result = Result(job.digest, {"::test[a]": "line"}, None, 1, ("full",), 2, 3, ("d",), 1.5, {})
+    result = Result(job.digest, {"e": "line"}, None, 1, ("full",), 2, 3, ("d",), 1.5, {})
     folder.finish(result)
     assert folder.result() == result
     assert not result.is_whole
@@ -118,7 +131,7 @@ def test_evidence_is_the_same_whoever_measures(judge, here, pytester):
     cleared(pytester.path)
     result = judge("--measure-anyway", *AWAY)
     assert evidence_in(pytester.path) == alone
-    assert len(here.ran) == 1
+    assert len(here.ran) == 3  # gates, needs, and the controls of what was chosen
     assert "done, " in printed(result)
 
 
@@ -130,45 +143,53 @@ def test_a_store_at_a_url_is_filled_and_the_jobs_lie_beside_the_run(judge, here,
     judge("--measure-anyway", *AWAY, "--store", url)
     assert evidence_in(pytester.path)[0] == alone
     assert not list((pytester.path / ".ivclaims").glob("*"))
-    assert len(list((pytester.path / ".ivclaims-jobs").glob("*/result.json"))) == 1
+    assert len(list((pytester.path / ".ivclaims-jobs").glob("*/result.json"))) == 3
     judge("--measure-anyway", *AWAY, "--store", url)
-    assert len(here.ran) == 1
+    assert len(here.ran) == 3
 
 
 def test_the_controller_loads_no_weights(judge, here, pytester, monkeypatch):
-    judge("--measure-anyway", *AWAY, only=["claims.instruction_vectors.test_tinst_path_dominance"])
+    judge("--measure-anyway", *AWAY, only=[f"{PACK}.test_tinst_path_dominance"])
     before = evidence_in(pytester.path)
-    monkeypatch.setattr("ivfixtures.measuring.material.load", lambda *_, **__: 1 / 0)
-    judge("--measure-anyway", *AWAY, only=["claims.instruction_vectors.test_tinst_path_dominance"])
+    monkeypatch.setattr("ivfixtures.measuring.measurements.load", lambda *_, **__: 1 / 0)
+    judge("--measure-anyway", *AWAY, only=[f"{PACK}.test_tinst_path_dominance"])
     assert evidence_in(pytester.path) == before
-    assert len(here.ran) == 1
+    assert len(here.ran) == 2
 
 
 def test_what_is_done_is_not_submitted_again_and_what_is_lost_is(judge, here, pytester):
     judge("--measure-anyway", *AWAY)
+    waves = len(here.ran)
     again = judge("--measure-anyway", *AWAY)
-    again.stdout.fnmatch_lines(
-        ["job *: done by an earlier run", "measurements: nothing measured *"]
-    )
-    assert len(here.ran) == 1
-    for path in list((pytester.path / ".ivclaims").glob("*.json"))[:1]:
-        path.unlink()
+    again.stdout.fnmatch_lines(["measurements: nothing measured *"])
+    assert len(here.ran) == waves
+    path = next((pytester.path / ".ivclaims").glob("*.json"))
+    content = path.read_bytes()
+    path.unlink()
     judge("--measure-anyway", *AWAY)
-    assert len(here.ran) == 2
+    assert len(here.ran) == waves + 1
+    assert path.read_bytes() == content
 
 
-def test_cells_about_families_are_a_second_job_and_find_what_the_first_measured(here, pytester):
+def test_what_is_damaged_in_the_store_is_measured_again(judge, here, pytester):
+    judge("--measure-anyway", *AWAY)
+    found, waves = evidence_in(pytester.path), len(here.ran)
+    for path in (pytester.path / ".ivclaims").glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        judge("--measure-anyway", *AWAY)
+    assert evidence_in(pytester.path) == found
+    assert len(here.ran) > waves
+
+
+def test_cells_about_families_find_what_was_measured_for_others(here, pytester):
     def judge(*options):
         return pytester.runpytest_inprocess(
-            *(
-                "--pyargs",
-                "claims.instruction_vectors.test_superadditivity",
-                "claims.instruction_vectors.test_stages",
-                "--samples",
-                "8",
-            ),
-            *("-k", "adj_ant and superadd and not logit", "--orders", "1,2", "--family"),
-            *("tiny-olmo2", "--measure-anyway", "-p", "no:cacheprovider", *options),
+            *("--pyargs", f"{PACK}.test_superadditivity", f"{PACK}.test_stages", "--samples", "8"),
+            *("-k", "adj_ant and superadd and not logit", "--family", "tiny-olmo2"),
+            *("--set", "instruction_vectors.orders=1,2", "--measure-anyway"),
+            *("-p", "no:cacheprovider", *options),
         )
 
     judge()
@@ -177,42 +198,54 @@ def test_cells_about_families_are_a_second_job_and_find_what_the_first_measured(
         cell["claim"]["name"] for cell in alone[0]
     }
     cleared(pytester.path)
-    result = judge(*AWAY)
+    judge(*AWAY)
     assert evidence_in(pytester.path) == alone
-    assert [name.rpartition("-")[2] for name in here.ran] == ["base", "sft", "dpo", "dpo"]
-    last = [line for line in result.outlines if "tiny-olmo2-dpo: done" in line][-1]
-    assert ": done, 0 measured, " in last
+    stages = [name.rpartition("-")[2] for name in here.ran]
+    assert stages[:3] == ["base", "sft", "dpo"]
+    assert len(stages) == len({*stages}) * (len(stages) // 3)
 
 
-def test_a_cells_error_is_its_own_and_the_rest_goes_on(judge, here, pytester, monkeypatch):
-    def failing(self):
-        if self.task.name == "adj_ant":
+def test_an_error_is_that_of_its_request_and_the_rest_goes_on(judge, here, pytester, monkeypatch):
+    def failing(self, inputs, running):
+        if running.data.name == "adj_ant":
             raise ZeroDivisionError("in the worker")
-        return runs(self)
+        return compute(self, inputs, running)
 
-    runs = Bench.runs
-    monkeypatch.setattr(Bench, "runs", failing)
+    compute = Runs.compute
+    monkeypatch.setattr(Runs, "compute", failing)
+    judge("--measure-anyway")
+    alone = evidence_in(pytester.path)
+    cleared(pytester.path)
     result = judge("--measure-anyway", *AWAY)
-    evidence = read_evidence(pytester.path / "reports" / "claims.evidence.json")
-    assert {cell.task for cell in evidence.cells} == {"adj_comp"}
-    assert {error.message for error in evidence.errors} == {"ZeroDivisionError: in the worker"}
-    assert "done with 3 errors" in printed(result)
+    cells, errors, _ = evidence_in(pytester.path)
+    assert (cells, errors) == alone[:2]
+    assert {cell["task"] for cell in cells} == {"adj_comp"}
+    assert {error["message"] for error in errors} == {"ZeroDivisionError: in the worker"}
+    assert len(errors) == 3
+    assert "done with 1 errors" in printed(result)
     assert "Traceback" not in printed(result)
-    monkeypatch.setattr(Bench, "runs", runs)
+    monkeypatch.setattr(Runs, "compute", compute)
     judge("--measure-anyway", *AWAY)  # what failed is submitted again
-    assert not read_evidence(pytester.path / "reports" / "claims.evidence.json").errors
+    assert not evidence_in(pytester.path)[1]
 
 
 def test_a_full_store_is_one_line_a_cell(judge, here, monkeypatch):
-    monkeypatch.setenv(executor_faults.FAULT, "full")
+    def full(self, name, content):
+        if name.endswith((".json", ".safetensors")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, name, content)
+
+    write = Folder.write
+    monkeypatch.setattr(Folder, "write", full)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        result = judge("--measure-anyway", *AWAY, "-p", "tests.executor_faults")
+        result = judge("--measure-anyway", *AWAY)
     text = printed(result)
     assert "measurement of behaviour=missing, but should be in the store" in text
     assert "could not keep it: measurements are not kept for later runs" in text
     assert "No space left on device" in text
     assert "6 cells could not be judged" in text
+    assert len(here.ran) == 1
 
 
 def test_a_job_that_dies_says_so_and_what_is_there_is_judged(judge, here, pytester, monkeypatch):
@@ -240,16 +273,19 @@ def test_the_controller_does_not_measure(judge, here, monkeypatch, pytester):
     assert not list((pytester.path / ".ivclaims").glob("*.safetensors"))
 
 
-def test_a_worker_that_cannot_collect_says_why(judge, here, tasks, monkeypatch):
+def test_a_job_that_cannot_be_read_says_why(judge, here, monkeypatch):
     def broken(path):
-        (tasks / "words.csv").unlink(missing_ok=True)
-        return running(path)
+        with monkeypatch.context() as patch:
+            patch.delattr("ivmethods.model.methods.Runs")
+            return running(path)
 
     running = run_job
     monkeypatch.setattr(sys.modules[__name__], "run_job", broken)
-    result = judge("--measure-anyway", *AWAY)
-    assert "failed: " in printed(result)
-    assert "words.csv" in printed(result)
+    text = printed(judge("--measure-anyway", *AWAY))
+    assert (
+        "failed: type=ivmethods.model.methods:Runs, but should be importable by the worker" in text
+    )
+    assert "6 cells could not be judged" in text
 
 
 def test_collecting_runs_no_job(judge, here):
@@ -258,7 +294,7 @@ def test_collecting_runs_no_job(judge, here):
 
 
 def test_published_numbers_need_no_job(judge, here):
-    judge(*AWAY, "-k", "stage or all", only=["claims.instruction_vectors.test_published_audit"])
+    judge(*AWAY, "-k", "stage or all", only=[f"{PACK}.test_published_audit"])
     assert not here.ran
 
 
@@ -276,8 +312,8 @@ class Lines:
 
 
 def jobs_in(folder, number):
-    found = [Job(f"c{i}", (), ("::test",), str(folder)) for i in range(number)]
-    return Jobs([[JobFolder(folder / job.digest, job) for job in found]])
+    jobs = [Job(f"c{i}", (), {}, {}, str(folder)) for i in range(number)]
+    return [JobFolder(folder / job.name, job) for job in jobs]
 
 
 def test_many_jobs_have_few_lines(tmp_path, monkeypatch):
@@ -289,36 +325,42 @@ def test_many_jobs_have_few_lines(tmp_path, monkeypatch):
             return {job.job.digest: ""}
 
     monkeypatch.setattr("ivfixtures.measuring.executors.dispatch.POLL", 0)
-    screen, jobs = Lines(), jobs_in(tmp_path, 100)
-    Dispatch(jobs, Quick(), screen, ()).run()
+    screen, jobs = Lines(), Jobs()
+    assert Dispatch(jobs, Quick(), screen).run(jobs_in(tmp_path, 100)) == []
     assert len(jobs.results) == 100
     assert len(screen.lines) <= 2
 
 
 def test_of_thousands_under_way_only_a_few_are_asked_what_they_do(tmp_path, monkeypatch):
+    class Slow(Here):
+        def poll(self):
+            self.polls = getattr(self, "polls", 0) + 1
+            return {} if self.polls == 1 else dict.fromkeys(j.job.digest for j in self.queue)
+
     asked = []
     monkeypatch.setattr(JobFolder, "progress", lambda job: asked.append(job) or {})
-    jobs = jobs_in(tmp_path, 200)
-    dispatch = Dispatch(jobs, Here(), Lines(), ())
-    dispatch._running = {job.job.digest: job for job in jobs.every}
-    dispatch._show()
+    monkeypatch.setattr("ivfixtures.measuring.executors.dispatch.POLL", 0)
+    Dispatch(Jobs(), Slow(), Lines()).run(jobs_in(tmp_path, 200))
     assert len(asked) == 40
 
 
-def test_a_job_that_runs_already_is_waited_for(tmp_path):
+def test_a_job_that_runs_already_is_waited_for_and_the_new_one_is_not_submitted(tmp_path):
     class Adopting(Here):
         def poll(self):
-            (job,) = jobs.every
-            job.finish(Result(job.job.digest))
-            return {job.job.digest: ""}
+            earlier.finish(Result(earlier.job.digest))
+            return {earlier.job.digest: ""}
 
-    jobs, executor, screen = jobs_in(tmp_path, 1), Adopting(), Lines()
-    jobs.every[0].prepare()
-    executor.waits = {jobs.every[0].job.digest}
-    Dispatch(jobs, executor, screen, ()).run()
+    (job,), jobs, executor, screen = jobs_in(tmp_path, 1), Jobs(), Adopting(), Lines()
+    other = Job("c0", ({"key": "another's"},), {}, {}, str(tmp_path))
+    earlier = JobFolder(tmp_path / other.name, other)
+    earlier.prepare()
+    earlier.submitted({"executor": "slurm"})
+    executor.waits = {other.digest}
+    assert Dispatch(jobs, executor, screen).run([job]) == [job]
     assert not executor.queue
     assert screen.lines[0] == "job c0: submitted by an earlier run, waited for"
-    assert len(jobs.results) == 1
+    assert [*jobs.results] == [other.digest]
+    assert Dispatch(jobs, Here(), screen).run([job], wait=False) == []
 
 
 def test_a_run_that_is_stopped_cancels_its_jobs(tmp_path):
@@ -328,7 +370,7 @@ def test_a_run_that_is_stopped_cancels_its_jobs(tmp_path):
 
     executor = Stopped()
     with pytest.raises(KeyboardInterrupt):
-        Dispatch(jobs_in(tmp_path, 2), executor, Lines(), ()).run()
+        Dispatch(Jobs(), executor, Lines()).run(jobs_in(tmp_path, 2))
     assert executor.cancelled
 
 
@@ -386,24 +428,17 @@ def two(checkpoint, tmp_path):
 
 @pytest.fixture
 def start(two, tasks, tmp_path, monkeypatch):
-    """Start a run on two checkpoints in a process of its own."""
+    """Start a run on two checkpoints in a process of its own, of a pack that may fail."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    plugins = ("-p", "no:cacheprovider", "-p", "tests.executor_faults", "-o", "addopts=")
+    pack = write_pack(tmp_path / "faults")
+    chosen = [word for folder in two for word in ("--checkpoint", folder)]
+    plugins = ("-p", "no:cacheprovider", "-o", "addopts=")
 
-    def start(*options, fault=""):
-        monkeypatch.setenv(executor_faults.FAULT, fault)
-        chosen = [word for folder in two for word in ("--checkpoint", folder)]
-        words = (
-            "--pyargs",
-            "claims.instruction_vectors.test_localization",
-            *chosen,
-            "--tasks",
-            tasks,
-            *plugins,
-        )
-        more = ("--samples", "8", "--orders", "1", "--measure-anyway", *options)
-        command = [sys.executable, "-m", "pytest", *map(str, (*words, *more))]
+    def start(*options, fault="", only=(pack,)):
+        monkeypatch.setenv(FAULT, fault)
+        words = (*only, *chosen, "--tasks", tasks, "--samples", "8", *plugins, *options)
+        command = [sys.executable, "-m", "pytest", *map(str, words)]
         return subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -415,10 +450,22 @@ def start(two, tasks, tmp_path, monkeypatch):
 def run(start):
     """What such a run printed."""
 
-    def run(*options, fault=""):
-        return start(*options, fault=fault).communicate(timeout=300)[0]
+    def run(*options, **more):
+        return start(*options, **more).communicate(timeout=300)[0]
 
     return run
+
+
+@pytest.fixture
+def told(tmp_path):
+    """A folder for what workers leave."""
+    (tmp_path / "told").mkdir()
+    return tmp_path / "told"
+
+
+def counted(folder):
+    """What was measured, as often as it was."""
+    return sorted(path.name.partition(".")[0] for path in folder.iterdir())
 
 
 def label(folder):
@@ -428,19 +475,60 @@ def label(folder):
 @pytest.mark.slow
 @executors
 def test_evidence_is_the_same_from_other_processes(run, tmp_path, executor):
-    run()
+    words = ("--measure-anyway", "--set", "instruction_vectors.orders=1")
+    only = ("--pyargs", f"{PACK}.test_localization")
+    run(*words, only=only)
     alone = evidence_in(tmp_path)
     assert len(alone[0]) == 4
     cleared(tmp_path)
-    text = run(*ELSEWHERE[executor])
+    text = run(*words, *ELSEWHERE[executor], only=only)
     assert evidence_in(tmp_path) == alone, text
-    assert text.count(": done, ") == 2
+    assert "died" not in text
 
 
 @pytest.mark.slow
 @executors
-def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(run, two, tmp_path, executor):
-    text = run(*ELSEWHERE[executor], fault=f"kill {label(two[0])}")
+def test_a_pack_of_a_stranger_is_measured_as_ours_are(run, told, tmp_path, executor):
+    run("--measure-anyway")
+    alone = evidence_in(tmp_path)
+    assert len(alone[0]) == 4
+    cleared(tmp_path)
+    text = run("--measure-anyway", *ELSEWHERE[executor], fault=f"count {told}")
+    assert evidence_in(tmp_path) == alone, text
+    assert len(counted(told)) == 12
+
+
+def test_a_worker_starts_no_pytest_and_imports_what_a_stranger_measures(
+    told, tmp_path, monkeypatch
+):
+    write_pack(tmp_path / "faults")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(FAULT, f"told {told}")
+    step = importlib.import_module("faults.methods").Step
+    task = load_tasks()["adj_ant"]
+    data = InstructedData(resolve("tiny-olmo2-sft"), task, OPTIONS)
+    store = ReadOnlyStore(Folder(tmp_path / "store"))
+    measurements = Measurements(store, device="cpu", dtype="float32")
+    declared = Declared(needs={"one": step("a", 1), "two": step("a", 2)})
+    waves = Waves({"": lambda: Inquiry(declared, [data], None)}, measurements, tmp_path / "jobs")
+    executor, jobs = Processes("cpu", 1), Jobs()
+    executor.start(1)
+    while wave := waves.next(store.digests()):
+        Dispatch(jobs, executor, Lines()).run(wave)
+    results = jobs.results.values()
+    assert all(result.is_whole for result in results)
+    assert [result.measured for result in results] == [1, 2]  # the answers first
+    for path in told.iterdir():
+        names = {*path.read_text().split()}
+        assert {"faults", "ivfixtures", "torch"} <= names
+        assert not names & {"pytest", "_pytest", "claims"}
+    assert len([*told.iterdir()]) == 2
+
+
+@pytest.mark.slow
+@executors
+def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(run, two, told, tmp_path, executor):
+    text = run("--measure-anyway", *ELSEWHERE[executor], fault=f"kill {label(two[0])}")
     said = [line for line in text.splitlines() if line.startswith(f"job {label(two[0])}: died: ")]
     assert len(said) == 1, text
     assert f"job {label(two[1])}: done, " in text
@@ -450,15 +538,15 @@ def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(run, two, tmp_path
     for error in errors:
         assert "but should be in the store" in error["message"]
         assert f"the job of {label(two[0])} died: " in error["message"]
-    again = run(*ELSEWHERE[executor])
-    assert f"job {label(two[1])}: done by an earlier run" in again
+    again = run("--measure-anyway", *ELSEWHERE[executor], fault=f"count {told}")
     assert len(evidence_in(tmp_path)[0]) == 4, again
+    assert {name.partition(" ")[0] for name in counted(told)} == {label(two[0])}
 
 
 @pytest.mark.slow
 @executors
 def test_a_full_store_is_told_by_every_worker(run, tmp_path, executor):
-    text = run(*ELSEWHERE[executor], fault="full")
+    text = run("--measure-anyway", *ELSEWHERE[executor], fault="full")
     assert text.count("could not keep it: measurements are not kept") >= 4, text
     assert "No space left on device" in text
     cells, errors, kept = evidence_in(tmp_path)
@@ -468,17 +556,12 @@ def test_a_full_store_is_told_by_every_worker(run, tmp_path, executor):
 
 @pytest.mark.slow
 @executors
-def test_two_runs_at_once_measure_once(start, tmp_path, executor):
-    counted = tmp_path / "counted"
-    counted.mkdir()
-    both = [
-        start(*ELSEWHERE[executor], "--html", f"{name}/claims.html", fault=f"count {counted}")
-        for name in "ab"
-    ]
+def test_two_runs_at_once_measure_once(start, told, tmp_path, executor):
+    words = ("--measure-anyway", *ELSEWHERE[executor])
+    both = [start(*words, "--html", f"{name}/claims.html", fault=f"count {told}") for name in "ab"]
     texts = [process.communicate(timeout=400)[0] for process in both]
-    made = [path.name.partition(".")[0] for path in counted.iterdir()]
-    assert made
-    assert len(made) == len({*made})
+    made = counted(told)
+    assert len(made) == len({*made}) == 12
     for name, text in zip("ab", texts, strict=True):
         assert len(read_evidence(tmp_path / name / "claims.evidence.json").cells) == 4, text
 
@@ -494,7 +577,7 @@ def interruptible():
 @pytest.mark.slow
 @executors
 def test_ctrl_c_ends_what_was_submitted(start, two, tmp_path, executor, interruptible):
-    process = start(*ELSEWHERE[executor], fault="slow")
+    process = start("--measure-anyway", *ELSEWHERE[executor], fault="slow")
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -526,19 +609,18 @@ def workers(folder):
 
 @pytest.mark.slow
 @needs_submitit
-def test_what_is_detached_is_picked_up(start, run, tmp_path):
-    counted = tmp_path / "counted"
-    counted.mkdir()
-    left = start(*ELSEWHERE["slurm"], "--detach", fault=f"linger {counted}")
+def test_what_is_detached_is_picked_up(start, run, told, tmp_path):
+    words = ("--measure-anyway", *ELSEWHERE["slurm"])
+    left = start(*words, "--detach", fault=f"linger {told}")
     assert left.wait(timeout=120) == 0  # its output ends with its jobs, which have inherited it
     assert not (tmp_path / "reports" / "claims.evidence.json").exists()
-    text = run(*ELSEWHERE["slurm"])
+    text = run(*words, fault=f"count {told}")
     said = left.communicate()[0]
-    assert "2 jobs are left to themselves; the same command without --detach" in said
-    assert "submitted by an earlier run, waited for" in text
+    assert "2 jobs are left to themselves; the same command goes on from what they measure" in said
+    assert text.count("submitted by an earlier run, waited for") == 2
     assert len(evidence_in(tmp_path)[0]) == 4, text
-    made = [path.name.partition(".")[0] for path in counted.iterdir()]
-    assert len(made) == len({*made}) == len(evidence_in(tmp_path)[2]) // 2
+    made = counted(told)
+    assert len(made) == len({*made}) == 12
 
 
 def all_cells(folder, *options):
@@ -567,16 +649,16 @@ def test_all_cells_of_the_embedded_families_are_the_same(every_cell, tmp_path, e
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A submitit that keeps what is submitted, an array a list, and the arrays they wait for."""
+    """A submitit that keeps what is submitted, an array a list."""
     slurm = pytest.importorskip("ivfixtures.measuring.executors.slurm")
-    found = SimpleNamespace(arrays=[], waited=[], full_after=None)
+    found = SimpleNamespace(arrays=[], cancelled=[], given={}, full_after=None)
 
     class Recording:
         def __init__(self, *_, **__):
             pass
 
-        def update_parameters(self, *, slurm_dependency="", **_):
-            found.waited.append(slurm_dependency)
+        def update_parameters(self, **given):
+            found.given = given
 
         @contextlib.contextmanager
         def batch(self):
@@ -588,7 +670,8 @@ def cluster(monkeypatch):
         def submit(self, _task, path):
             found.arrays[-1].append(path)
             number = f"{len(found.arrays)}_{len(found.arrays[-1]) - 1}"
-            return SimpleNamespace(job_id=number, done=lambda: False)
+            cancel = partial(found.cancelled.append, path)
+            return SimpleNamespace(job_id=number, done=lambda: False, cancel=cancel)
 
     monkeypatch.setattr(slurm.submitit, "AutoExecutor", Recording)
     monkeypatch.setattr(slurm, "MOST_IN_ARRAY", 3)
@@ -597,7 +680,7 @@ def cluster(monkeypatch):
 
 
 def prepared(folder, number):
-    jobs = jobs_in(folder, number).every
+    jobs = jobs_in(folder, number)
     for job in jobs:
         job.prepare()
     return jobs
@@ -610,7 +693,6 @@ def test_more_jobs_than_an_array_may_have_are_several_arrays(cluster, tmp_path):
     cluster.slurm.submit(second)
     assert [len(array) for array in cluster.arrays] == [3, 3, 1, 2]
     assert [path for array in cluster.arrays[:3] for path in array] == [str(j.path) for j in first]
-    assert cluster.waited == ["", "afterany:1:2:3"]
     assert first[4].handle()["id"] == "2_1"
 
 
@@ -619,7 +701,8 @@ def test_what_was_submitted_before_an_array_was_refused_is_known(cluster, tmp_pa
     cluster.full_after, jobs = 1, prepared(tmp_path, 5)
     with pytest.raises(ExecutorError, match=r"sbatch=.*QOSMaxSubmitJob.*, but should be ready"):
         cluster.slurm.submit(jobs)
-    assert list(cluster.slurm._jobs) == [job.job.digest for job in jobs[:3]]
+    cluster.slurm.cancel()
+    assert cluster.cancelled == [str(job.path) for job in jobs[:3]]
 
 
 @needs_submitit
@@ -655,12 +738,12 @@ def test_slurm_is_looked_for_before_anything_is_measured(judge, monkeypatch, giv
     ("text", "minutes"),
     [("90", 90), ("30:00", 30), ("2:00:30", 121), ("1-0", 1440), ("1-02:30", 1590)],
 )
-def test_times_are_read_as_sbatch_reads_them(text, minutes):
-    from ivfixtures.measuring.executors.slurm import _minutes
-
-    assert _minutes(text) == minutes
+def test_times_are_read_as_sbatch_reads_them(cluster, tmp_path, text, minutes):
+    of_time = type(cluster.slurm)
+    of_time(["cluster=local", f"time={text}"]).submit(prepared(tmp_path, 1))
+    assert cluster.given["timeout_min"] == minutes
     with pytest.raises(ExecutorError, match="minutes"):
-        _minutes(f"{text}:x")
+        of_time(["cluster=local", f"time={text}:x"])
 
 
 @needs_ray

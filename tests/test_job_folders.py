@@ -13,7 +13,7 @@ import pytest
 from ivevidence import EvidenceError
 from ivevidence.store.places import Folder
 from ivevidence.store.whole_files import read_limited
-from ivfixtures.measuring.executors import ExecutorError, processes, waves, worker
+from ivfixtures.measuring.executors import ExecutorError, processes
 from ivfixtures.measuring.executors.dispatch import Dispatch, Jobs, Result
 from ivfixtures.measuring.executors.jobs import (
     HANDLE,
@@ -24,6 +24,8 @@ from ivfixtures.measuring.executors.jobs import (
     JobFolder,
     last_line,
 )
+from ivfixtures.measuring.executors.waves import jobs_folder
+from ivfixtures.measuring.executors.worker import run_job
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files have other kinds and owners here")
 pytestmark = posix
@@ -37,8 +39,8 @@ REFUSED = (PermissionError, NotADirectoryError, BlockingIOError)
 @pytest.fixture
 def job(tmp_path):
     """A job that was prepared, in the folder of all jobs of a store."""
-    found = Job("c", (), ("::test",), str(tmp_path))
-    folder = JobFolder(tmp_path / "store" / "jobs" / found.digest, found)
+    found = Job("c", (), {}, {}, str(tmp_path))
+    folder = JobFolder(tmp_path / "store" / "jobs" / found.name, found)
     folder.prepare()
     return folder
 
@@ -60,8 +62,8 @@ def start_process(job, monkeypatch):
 
 
 def run_here(job, monkeypatch):
-    with pytest.raises(OSError, match=r"log\.txt"), worker._apart(job):
-        pass
+    with pytest.raises(OSError, match=r"log\.txt"):
+        run_job(job.path)
 
 
 @pytest.mark.parametrize("use", [start_process, run_here])
@@ -120,16 +122,18 @@ def test_a_folder_that_others_could_write_is_neither_believed_nor_used(job, whic
         JobFolder.open(job.path)
     with pytest.raises(REFUSED):
         job.finish(Result(job.job.digest))
-    executor = SimpleNamespace(at_once=False, adopt=lambda job: False, cancel=lambda: None)
+    executor = SimpleNamespace(adopt=lambda job: False, cancel=lambda: None)
     with pytest.raises(ExecutorError, match=r"^folder of jobs=.*, but should be .*change --store"):
-        Dispatch(Jobs([[job]]), executor, SimpleNamespace(), frozenset()).run()
+        Dispatch(Jobs(), executor, SimpleNamespace()).run([job])
 
 
 @pytest.mark.parametrize("name", [HANDLE, PROGRESS, RESULT])
 @pytest.mark.parametrize("spoil", ["pipe", "socket", "link"])
 def test_what_is_no_regular_file_of_a_job_is_not_read(job, tmp_path, name, spoil):
     read = {HANDLE: job.handle, PROGRESS: job.progress, RESULT: job.result}[name]
-    job._write(name, Result(job.job.digest).to_json())
+    job.submitted({"executor": "slurm"})
+    job.tell(1, "something")
+    job.finish(Result(job.job.digest))
     assert read()
     (job.path / name).rename(tmp_path / "elsewhere")
     if spoil == "pipe":
@@ -258,7 +262,8 @@ def test_a_process_that_ended_while_it_was_waited_for_is_not_signalled(
 @needs_submitit
 @pytest.mark.parametrize("number", ["--user=somebody", "12_3 14", "all"])
 def test_only_numbers_of_slurm_are_handed_to_its_commands(job, slurm, number, monkeypatch):
-    slurm._cluster = "slurm"
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    slurm = type(slurm)([])
     monkeypatch.setattr("submitit.SlurmJob.done", lambda *_, **__: False)
     handle = handle_of(SimpleNamespace(pid="12_3"), {"cluster": "slurm"})
     job.submitted(handle)
@@ -285,15 +290,13 @@ def test_what_is_unpickled_is_in_no_store_but_with_the_user(job, slurm, monkeypa
     assert folder.parent == tmp_path / "state" / "ivclaims"
     assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700] * 2
     linked(folder.parent)
-    slurm._folder = None
     with pytest.raises(ExecutorError, match=r"^state folder=a link.*set XDG_STATE_HOME"):
-        slurm.submit([job])
+        type(slurm)(["cluster=local"]).submit([job])
 
 
 def test_users_of_one_store_have_folders_of_jobs_of_their_own(tmp_path, monkeypatch):
-    run = SimpleNamespace(store=SimpleNamespace(place=Folder(tmp_path)), folder=tmp_path)
     roots = set()
     for user in (1, 2):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        roots.add(waves._root(run))
+        roots.add(jobs_folder(Folder(tmp_path), tmp_path))
     assert len(roots) == 2

@@ -8,7 +8,7 @@ import torch
 from ivevidence import Measurement
 from ivfixtures.measuring import origins
 from ivfixtures.measuring.origins import ORIGIN, differences, origin, together, with_origin
-from tests.suite import TASKS, saved, write_tasks
+from tests.suite import PACK, TASKS, saved, write_tasks
 
 pytest_plugins = ["pytester"]
 
@@ -65,15 +65,10 @@ def test_a_cell_of_measurements_made_apart_says_so(pytester, monkeypatch):
     folder = saved("olmo2", pytester.path / "checkpoint")
     tasks = write_tasks(pytester.path / "tasks")
     assert "adj_ant" in TASKS
-    run = [
-        "--pyargs",
-        "claims.instruction_vectors.test_localization",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-    ]
-    run += ["--checkpoint", str(folder), "--tasks", str(tasks), "--samples", "4", "--orders", "1"]
-    run += ["--measure-anyway", "--store", str(pytester.path / "store"), "-k", "adj_ant"]
+    run = ["--pyargs", f"{PACK}.test_localization", "-p", "no:cacheprovider", "-q"]
+    run += ["--checkpoint", str(folder), "--tasks", str(tasks), "--samples", "4"]
+    run += ["--set", "instruction_vectors.orders=1", "--measure-anyway"]
+    run += ["--store", str(pytester.path / "store"), "-k", "adj_ant"]
 
     def cell():
         pytester.inline_run(*run, f"--html={pytester.path}/report.html", "--self-contained-html")

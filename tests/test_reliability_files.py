@@ -14,9 +14,10 @@ import time
 from fnmatch import fnmatch
 from pathlib import Path
 
-import ivfixtures.measuring.bench  # noqa: F401 - lest runs in this process import their own
 import pytest
 
+import ivfixtures.measuring.measurements  # noqa: F401 - lest runs in this process import their own
+import ivmethods.methods  # noqa: F401
 from ivevidence import EvidenceError, canonical_json, digest_json
 from ivevidence.compare.expectations import read_expectations
 from ivevidence.store.measurements import ARRAYS_LIMIT, RECORD_LIMIT

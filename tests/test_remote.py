@@ -245,7 +245,8 @@ def test_claims_are_judged_on_a_model_whose_weights_are_never_here(
     judge, pytester, ndif, checkpoint, tasks, tmp_path, monkeypatch
 ):
     only = [f"{PACK}.test_{name}" for name in ("behaviour", "localization", "tinst_path_dominance")]
-    choices = ["--measure-anyway", "--orders", "1,2", "--samples", "4", "-k", "adj_ant"]
+    choices = ["--measure-anyway", "--set", "instruction_vectors.orders=1,2"]
+    choices += ["--samples", "4", "-k", "adj_ant"]
     judge(*choices, only=only[:2])
     report = pytester.path / "reports" / "claims.evidence.json"
     here = {(cell.claim.name, cell.task): cell for cell in read_evidence(report).cells}

@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from ivfixtures.measuring.bench import Bench
 from tokenizers import processors
 
-from ivevidence import Store
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.checkpoints.special_tokens import follow_configuration, require_embedded
+from ivfixtures.data.instructed import InstructedData
 from ivfixtures.data.tasks import load_tasks
 from tests.models import text_tokenizer
 from tests.suite import OPTIONS, saved
@@ -75,12 +74,12 @@ def test_ids_beyond_the_embedding_are_one_line_before_the_model_is_loaded(tmp_pa
     path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 300}))
     monkeypatch.setattr(checkpoints, "load_model", None)
     checkpoint = checkpoints.resolve(str(folder))
-    bench = Bench(checkpoint, load_tasks()["adj_ant"], OPTIONS, Store(tmp_path / "s"), print)
+    data = InstructedData(checkpoint, load_tasks()["adj_ant"], OPTIONS)
     line = (
         r"^token id=3\d\d \('.+'\), but should be below 300, the rows of the embedding \[.*\]; giv"
     )
     with pytest.raises(ValueError, match=line):
-        bench.answers()
+        data.samples()
     with pytest.raises(ValueError, match=line):
-        bench.source()
+        data.source()
     require_embedded([999], None, text_tokenizer("byte"), "here")

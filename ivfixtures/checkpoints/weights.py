@@ -165,8 +165,8 @@ def _refuse_adapter(folder: Path) -> None:
 
 def _check_config(path: Path) -> None:
     # Imported here, as it takes seconds: registry names resolve without it where no folder is read.
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto import modeling_auto as auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     from ivmethods.model.structure import STATE_SPACE
 
@@ -181,13 +181,12 @@ def _check_config(path: Path) -> None:
     if kind in STATE_SPACE:
         remedy = "choose another checkpoint"
         raise problem("model_type", kind, "decoder-only with attention", path, remedy)
+    names = [auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
     if config.get("is_encoder_decoder"):
-        names = (
+        names = [
             auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
             auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-        )
-    else:
-        names = (auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,)
+        ]
     whole = [each[kind] for each in names if kind in each]
     given = config.get("architectures") or whole or [kind]
     given = given if isinstance(given, list) else [given]

@@ -62,4 +62,8 @@ class Lookup(Reader):
         if (digest := self.measurements.digest(request)) not in self.stored:
             self.missing[digest] = request
             raise NotMeasuredError(f"{digest[:12]} is not stored", digest)
-        return super().__call__(request)
+        try:
+            return super().__call__(request)
+        except NotMeasuredError:  # it is damaged, or lacks what comes before it
+            self.missing[digest] = request
+            raise

@@ -88,7 +88,7 @@ class Executing:
         run, waves = self._run, self._waves
         dispatch = Dispatch(self._jobs, executor, run.screen)
         while wave and waves:
-            dispatch.run(wave, wait=not self.config.option.detach)
+            waves.take_back(dispatch.run(wave, wait=not self.config.option.detach))
             if dispatch.under_way and self.config.option.detach:
                 return self._left(dispatch.under_way)
             run.measurements.forget()

@@ -65,24 +65,25 @@ class Dispatch:
     def _many(self) -> bool:
         return len(self.jobs.every) > MOST_TOLD
 
-    def run(self, wave: Sequence[JobFolder], *, wait: bool = True) -> None:
+    def run(self, wave: Sequence[JobFolder], *, wait: bool = True) -> list[JobFolder]:
         """Submit the jobs of a wave, and (wait) see them end. If stopped, nothing is left.
 
-        Where a job on the same checkpoint is under way, it is waited for instead.
+        Returns those that were not submitted: where a job on the same checkpoint was under way, it
+        is waited for first.
 
         Raises: ExecutorError.
         """
         try:
-            self._submit(wave)
+            new = [job for job in wave if not self._is_under_way(job)]
+            self._submit(new)
             if wait:
                 self._wait()
         except BaseException:
             self.executor.cancel()
             raise
+        return [job for job in wave if job not in new]
 
-    def _submit(self, wave: Sequence[JobFolder]) -> None:
-        """Submit the jobs of a wave, but where one on the same checkpoint waits or runs."""
-        new = [job for job in wave if not self._is_under_way(job)]
+    def _submit(self, new: Sequence[JobFolder]) -> None:
         self.jobs.every += new
         for job in new:
             try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from ivevidence import digest_json
+from ivevidence import EvidenceError, digest_json
 from ivfixtures.checkpoints.registry import Checkpoint
 from ivfixtures.checkpoints.resolving import digests
-from ivfixtures.data.of_checkpoint import CheckpointData, inputs_digest
+from ivfixtures.data.of_checkpoint import CheckpointData
+from ivfixtures.errors import error_line
+from ivfixtures.measuring.executors import ExecutorError
 from ivfixtures.measuring.executors.specs import spec, value_of
 from ivfixtures.measuring.requests import Request
 from ivmethods.method import Inputs, Method
@@ -37,24 +40,41 @@ class GivenData(CheckpointData):
 
 
 def to_job(requests: Mapping[str, Request]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Requests by the digest of their key, and rows of inputs by their digest, as JSON data."""
+    """Requests by the digest of their key, and rows of inputs by their digest, as JSON data.
+
+    Raises: ExecutorError, something cannot be told in JSON.
+    """
     rows: dict[str, Any] = {}
     listed = []
     for digest, request in requests.items():
-        data, inputs = request.data, request.data.inputs(request.method)
-        at = [inputs_digest((some,)) + digest_json([spec(row) for row in some]) for some in inputs]
-        rows |= dict(zip(at, ([spec(row) for row in some] for some in inputs), strict=True))
+        data, method = request.data, request.method
+        try:
+            told = [_rows(tuple(some)) for some in data.inputs(method)]
+            digest_json(spec(method))
+        except (EvidenceError, TypeError) as error:
+            kind, expected = type(method).__qualname__, "plain data in frozen dataclasses"
+            remedy = "measure it without --executor"
+            line = error_line(f"what {kind} is run on", str(error), expected, data.name, remedy)
+            raise ExecutorError(line) from None
+        rows |= dict(told)
         about = {k: v for k, v in data.digests.items() if k not in vars(digests(data.checkpoint))}
         listed.append(
             {
                 "key": digest,
-                "method": spec(request.method),
-                "inputs": at,
+                "method": spec(method),
+                "inputs": [at for at, _ in told],
                 "checkpoint": spec(data.checkpoint),
                 "data": {"name": data.name, "count": data.count, "about": about},
             }
         )
     return listed, rows
+
+
+@lru_cache(maxsize=2**8)
+def _rows(some: tuple[Any, ...]) -> tuple[str, list[dict[str, Any]]]:
+    """Rows by their digest; the same ones, and no copies, for checkpoints of one tokenizer."""
+    found = [spec(row) for row in some]
+    return digest_json(found), found
 
 
 def from_job(listed: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> dict[str, Request]:

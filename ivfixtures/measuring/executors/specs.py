@@ -30,19 +30,24 @@ def value_of(found: Mapping[str, Any], base: type) -> Any:
     module, _, qualified = name.partition(":")
     try:
         kind: Any = functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a module raises where it is imported
         remedy = "install the package that it is of everywhere"
         line = error_line("type", name, "importable by the worker", error, remedy)
         raise ValueError(line) from None
     if not (isinstance(kind, type) and issubclass(kind, base) and dataclasses.is_dataclass(kind)):
         remedy = "the job's file is damaged: run again"
         raise ValueError(error_line("type", name, f"a kind of {base.__name__}", "job", remedy))
+    fields = found["fields"]
     try:
-        return _adapter(kind).validate_python(found["fields"])
+        made = _adapter(kind).validate_python(fields)
+        known = {field.name for field in dataclasses.fields(kind)}
+        problem = None if {*fields} == known else ", ".join(fields) or "none"
     except ValidationError as error:
+        problem = str(error)
+    if problem is not None:
         expected, remedy = "as the controller wrote them", "install the same version everywhere"
-        line = error_line(f"fields of {name}", str(error), expected, "job", remedy)
-        raise ValueError(line) from None
+        raise ValueError(error_line(f"fields of {name}", problem, expected, "job", remedy))
+    return made
 
 
 @functools.cache

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,22 @@ from ivfixtures.measuring.measurements import Measurements
 from ivfixtures.measuring.requests import Request, whole
 
 AWAY_FROM_STORE = ".ivclaims-jobs"
+STAGES = 3  # gates, needs, and what depends on them: a wave each
+
+
+@dataclass
+class Wanted:
+    """What is wanted of a checkpoint, as a job tells it: its prompts' own form would not fit."""
+
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, requests: Mapping[str, Request]) -> None:
+        """Add requests by the digest of their key."""
+        new = {digest: each for digest, each in requests.items() if digest not in self.requests}
+        listed, rows = to_job(new)
+        self.requests |= {each["key"]: each for each in listed}
+        self.rows |= rows
 
 
 class Waves:
@@ -36,30 +53,36 @@ class Waves:
     ) -> None:
         self.inquiries, self.measurements, self.folder = dict(inquiries), measurements, folder
         self.asked: dict[str, JobFolder] = {}
+        self._left = STAGES  # a need that is another one whenever it is asked for would never end
 
     def next(self, stored: frozenset[str]) -> list[JobFolder]:
         """The jobs of the next wave, one a checkpoint; none where nothing more can be measured.
 
         What was asked for before and is not stored is not asked for again.
         """
-        by_checkpoint: dict[str, dict[str, Request]] = {}
+        if not self._left:
+            return []
+        self._left -= 1
+        wanted: dict[str, Wanted] = {}
         for name in list(self.inquiries):
             missing = self._missing(self.inquiries[name], stored)
             if not missing or missing.keys() & self.asked.keys():
                 del self.inquiries[name]  # all is there, or cannot be had
             for digest, request in missing.items():
                 if digest not in self.asked:
-                    label = request.data.checkpoint.label
-                    by_checkpoint.setdefault(label, {})[digest] = request
-        folders = []
-        for label, wanted in by_checkpoint.items():
-            every = [each for request in wanted.values() for each in whole(request)]
-            requests = {self.measurements.digest(each): each for each in every}
-            job = self._job(label, requests)
-            folder = JobFolder(self.folder / job.name, job)
-            self.asked |= dict.fromkeys(requests, folder)
-            folders.append(folder)
+                    wanted.setdefault(request.data.checkpoint.label, Wanted()).add(
+                        {self.measurements.digest(each): each for each in whole(request)}
+                    )
+        jobs = [self._job(label, found) for label, found in wanted.items()]
+        folders = [JobFolder(self.folder / job.name, job) for job in jobs]
+        for folder in folders:
+            self.asked |= {request["key"]: folder for request in folder.job.requests}
         return folders
+
+    def take_back(self, jobs: Sequence[JobFolder]) -> None:
+        """Have what was not submitted asked for in the next wave, if it is missing then."""
+        self._left += bool(jobs)
+        self.asked = {at: folder for at, folder in self.asked.items() if folder not in jobs}
 
     def _missing(self, make: Callable[[], Inquiry], stored: frozenset[str]) -> dict[str, Request]:
         lookup = Lookup(self.measurements, stored)
@@ -71,13 +94,12 @@ class Waves:
             return {}
         return lookup.missing
 
-    def _job(self, label: str, requests: Mapping[str, Request]) -> Job:
-        listed, rows = to_job(requests)
+    def _job(self, label: str, wanted: Wanted) -> Job:
         m = self.measurements
         return Job(
             label=label,
-            requests=tuple(listed),
-            inputs=rows,
+            requests=tuple(wanted.requests.values()),
+            inputs=wanted.rows,
             measuring={
                 "device": m.device,
                 "dtype": m.dtype,
