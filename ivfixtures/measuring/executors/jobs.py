@@ -63,8 +63,8 @@ class Result:
     """How a job went.
 
     errors: the message of each request that had one, by its key's digest. failure: why the whole
-    job failed, if it did. unkept: how many measurements are not in the store. warnings: the store's.
-    measured, reused: counts of measurements; measurements: their digests. seconds: of wall time.
+    job failed, if it did. unkept: how many measurements are not in the store. warnings: those of
+    the store. measured, reused: counts; measurements: their digests. seconds: of wall time.
     facts: the worker's device, versions and so on.
     """
 
