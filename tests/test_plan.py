@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from benchmarks import large_plan
+from ivevidence import Store
 from ivfixtures.checkpoints import resolving as checkpoints
 from ivfixtures.checkpoints.resolving import CheckpointError
 from ivfixtures.measuring.plan_text import lines
@@ -158,6 +159,21 @@ def test_controls_are_open_for_each_cell_that_chooses_their_layers(planned):
     cells = ["localization rr", "superadditivity logit", "superadditivity rr"]
     cells = [f"instruction_vectors/{cell}" for cell in cells]
     assert methods(found, "open") == [("adj_ant", f"controls of {cell}") for cell in cells]
+
+
+def test_what_nothing_depends_on_is_looked_up_and_not_read(planned, judge, monkeypatch):
+    only = ["claims.instruction_vectors.test_tinst_path_dominance"]
+    options = ("--measure-anyway", "-k", "adj_ant")
+    judge(*options, only=only)
+    read, find = [], Store.find
+    monkeypatch.setattr(
+        Store, "find", lambda self, at, *more: read.append(at) or find(self, at, *more)
+    )
+    plan = planned(*options, only=only)
+    paths = {at for (at, *_), one in plan.planned.items() if one.method.startswith("paths")}
+    assert paths
+    assert read
+    assert not paths & {*read}
 
 
 def test_a_checkpoint_that_cannot_be_read_is_told_and_the_rest_is_planned(

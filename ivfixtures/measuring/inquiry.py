@@ -122,22 +122,34 @@ class Inquiry:
         """The data of the first part."""
         return self.parts[0]
 
-    def ask(self, read: Read, *, unknown: Literal["gates", "all"] | None = None) -> Answer:
+    def ask(
+        self,
+        read: Read,
+        *,
+        unknown: Literal["gates", "all"] | None = None,
+        look: Read | None = None,
+    ) -> Answer:
         """Read what the cell needs, in order, up to a gate that is closed.
 
         unknown: where results are not there, what is asked for all the same before the first
         NotMeasuredError is raised: that of further `gates`, or `all` as if the gates were open.
+        Of what depends on results, none is raised then. look: asks for what nothing depends on;
+        None: that is read, too.
 
         Raises: NotMeasuredError.
         """
+        glance = look or read
+        read_needs = read if self.declared.then else glance
         missing: list[NotMeasuredError] = []
         shown: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         passed: list[Closed] = []
 
-        def known(needs: Mapping[str, Need], data: Any) -> dict[str, Any] | None:
+        def known(
+            needs: Mapping[str, Need], data: Any, reading: Read = glance
+        ) -> dict[str, Any] | None:
             try:
-                return read_all(needs, data, self.settings, read)
+                return read_all(needs, data, self.settings, reading)
             except NotMeasuredError as error:
                 if not unknown:
                     raise
@@ -150,7 +162,7 @@ class Inquiry:
         for part in self.parts:
             shown.append(known(part.shown, part) or {})
             for gate in self._gates(of_all=False):
-                found = known(gate.needs, part)
+                found = known(gate.needs, part, read)
                 closed = None if found is None else gate.closed(part, self.settings, **found)
                 if closed and not (gate.passable and self.anyway):
                     closed = _named(closed, gate, part)
@@ -159,7 +171,7 @@ class Inquiry:
                     passed.append(_named(closed, gate, part))
             if not missing or unknown == "all":
                 try:
-                    results.append(known(self.declared.needs, part) or {})
+                    results.append(known(self.declared.needs, part, read_needs) or {})
                 except NotRunnableError as error:
                     closed = Closed(Decision("not_applicable", str(error)), data=part)
                     return Answer(self._shown(known), closed=closed, passed=passed)

@@ -57,13 +57,20 @@ class Lookup(Reader):
 
         Raises: NotMeasuredError, it is not there.
         """
+        self.look(request)
+        try:
+            return super().__call__(request)
+        except NotMeasuredError:  # it is damaged, or lacks what comes before it
+            self.missing[self.measurements.digest(request)] = request
+            raise
+
+    def look(self, request: Request) -> None:
+        """Note a request without reading its result.
+
+        Raises: NotMeasuredError, it is not there.
+        """
         every = {self.measurements.digest(each): each for each in whole(request)}
         self.asked |= {at: each for at, each in every.items() if at not in self.asked}
         if (digest := self.measurements.digest(request)) not in self.stored:
             self.missing[digest] = request
             raise NotMeasuredError(f"{digest[:12]} is not stored", digest)
-        try:
-            return super().__call__(request)
-        except NotMeasuredError:  # it is damaged, or lacks what comes before it
-            self.missing[digest] = request
-            raise

@@ -49,7 +49,7 @@ class Planner:
         lookup = Lookup(self.measurements, self.stored)
         is_open = False
         try:
-            cell.ask(lookup, unknown="all")
+            cell.ask(lookup, unknown="all", look=lookup.look)
         except NotMeasuredError:
             is_open = True
         for digest, request in lookup.asked.items():

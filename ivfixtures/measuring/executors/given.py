@@ -65,6 +65,7 @@ def to_job(requests: Mapping[str, Request]) -> tuple[list[dict[str, Any]], dict[
                 "inputs": [at for at, _ in told],
                 "checkpoint": spec(data.checkpoint),
                 "data": {"name": data.name, "count": data.count, "about": about},
+                "kind": type(data).__qualname__,
             }
         )
     return listed, rows
@@ -90,7 +91,7 @@ def from_job(listed: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> di
             value_of(each["checkpoint"], Checkpoint),
             value_of(each["method"], Method),
         )
-        at = digest_json([each["checkpoint"], each["data"]])
+        at = digest_json([each["checkpoint"], each["data"], each["kind"]])
         data = kept.setdefault(at, GivenData(checkpoint, **each["data"]))
         data.by_method[method] = tuple(made[rows_at] for rows_at in each["inputs"])
         found[each["key"]] = Request(data, method)
