@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from ivevidence.store.places import Folder
+from ivmethods.errors import NotRunnableError
 from ivmethods.method import Array, Method
 
 FAULT = "IVCLAIMS_FAULT"
@@ -37,7 +38,7 @@ from ivfixtures.suite.claims import claim
 from ivfixtures.suite.kinds import Instructed
 
 TEXTS = dict.fromkeys(("title", "section", "quote", "estimand", "rule"), "Faults")
-CLAIM = PAPER.claim("steps", **TEXTS, thresholds={}, quantifier="all")
+CLAIM = PAPER.claim("steps", level="L0", **TEXTS, thresholds={}, quantifier="all")
 
 
 def step(number):
@@ -83,6 +84,8 @@ class Step(Method):
     def compute(self, inputs, running):
         if KIND == "kill" and self.of.startswith(DETAIL):
             os.kill(os.getpid(), signal.SIGKILL)
+        if KIND == "cannot" and self.number:
+            raise NotRunnableError("weights=elsewhere, but should be here [steps]; move them")
         if KIND == "slow":
             time.sleep(600)
         if KIND in ("count", "linger"):

@@ -486,6 +486,15 @@ def test_evidence_is_the_same_from_other_processes(run, tmp_path, executor):
     assert "died" not in text
 
 
+def test_what_cannot_be_run_there_is_not_applicable_as_it_is_here(run, tmp_path):
+    run("--measure-anyway", fault="cannot")
+    alone = [cell["decision"] for cell in evidence_in(tmp_path)[0]]
+    assert {decision["verdict"] for decision in alone} == {"not_applicable"}
+    cleared(tmp_path)
+    run("--measure-anyway", *ELSEWHERE["processes"], fault="cannot")
+    assert [cell["decision"] for cell in evidence_in(tmp_path)[0]] == alone
+
+
 @pytest.mark.slow
 @executors
 def test_a_pack_of_a_stranger_is_measured_as_ours_are(run, told, tmp_path, executor):

@@ -161,20 +161,20 @@ class Inquiry:
             return Answer(shown, closed=closed)
         for part in self.parts:
             shown.append(known(part.shown, part) or {})
-            for gate in self._gates(of_all=False):
-                found = known(gate.needs, part, read)
-                closed = None if found is None else gate.closed(part, self.settings, **found)
-                if closed and not (gate.passable and self.anyway):
-                    closed = _named(closed, gate, part)
-                    return Answer(self._shown(known), closed=closed, passed=passed)
-                if closed:
-                    passed.append(_named(closed, gate, part))
-            if not missing or unknown == "all":
-                try:
+            try:
+                for gate in self._gates(of_all=False):
+                    found = known(gate.needs, part, read)
+                    closed = None if found is None else gate.closed(part, self.settings, **found)
+                    if closed and not (gate.passable and self.anyway):
+                        closed = _named(closed, gate, part)
+                        return Answer(self._shown(known), closed=closed, passed=passed)
+                    if closed:
+                        passed.append(_named(closed, gate, part))
+                if not missing or unknown == "all":
                     results.append(known(self.declared.needs, part, read_needs) or {})
-                except NotRunnableError as error:
-                    closed = Closed(Decision("not_applicable", str(error)), data=part)
-                    return Answer(self._shown(known), closed=closed, passed=passed)
+            except NotRunnableError as error:
+                closed = Closed(Decision("not_applicable", str(error)), data=part)
+                return Answer(self._shown(known), closed=closed, passed=passed)
         if missing:
             raise missing[0]
         answer = Answer(shown, results, passed=passed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ivevidence import Measurement, Store, digest_json
@@ -10,24 +11,29 @@ from ivevidence.store.measurements import Check, Computed
 from ivfixtures.errors import NotMeasuredError
 from ivfixtures.measuring.measurements import Measurements, Reader
 from ivfixtures.measuring.requests import Request, whole
+from ivmethods.errors import NotRunnableError
 
 
 class ReadOnlyStore(Store):
     """A store of a process that judges and must not measure.
 
-    fresh: digests of what was made for this run, which is not counted as reused.
+    fresh: digests of what was made for this run, which is not counted as reused. not_runnable: by
+    digest, why a method could not be run where it was tried.
     """
 
     fresh: frozenset[str] = frozenset()
+    not_runnable: Mapping[str, str] = MappingProxyType({})
 
     def measure(
         self, key: Mapping[str, Any], compute: Callable[[], Computed], check: Check | None = None
     ) -> Measurement:
         """Return the measurement of `key`.
 
-        Raises: NotMeasuredError, it is not there.
+        Raises: NotMeasuredError, it is not there; NotRunnableError, it cannot be.
         """
         digest = digest_json(key)
+        if digest in self.not_runnable:
+            raise NotRunnableError(self.not_runnable[digest])
         found = self.find(digest, check)
         if found is None:
             raise NotMeasuredError(

@@ -94,6 +94,8 @@ class Executing:
             run.measurements.forget()
             wave = waves.next(stored(run.store))
         results = self._jobs.results.values()
+        errors = self._jobs.errors
+        self._store.not_runnable = {at: errors[at] for r in results for at in r.not_runnable}
         self._store.fresh = frozenset(digest for r in results for digest in r.measurements)
         self._store.reused = 0  # what was read meanwhile is read again by the cells
         run.measured += sum(result.measured for result in results)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -69,15 +70,20 @@ def require_names(items: Sequence[pytest.Item]) -> None:
 
 
 def require_packs(items: Sequence[pytest.Item]) -> None:
-    """Refuse a claim whose name does not begin with the folder that its file is in.
+    """Refuse a claim whose name does not begin with its file's folder, and two packs of one name.
 
     Raises: ValueError.
     """
+    first: dict[str, Path] = {}
     for path, claim in {(item.path, claims([item])[0].name) for item in items if _is_claim(item)}:
         pack, folders = claim.partition("/")[0], packs_at(path)
         if folders and folders[0].name != pack:
             remedy = "give PAPER the name of its folder"
             raise ValueError(error_line("pack", pack, folders[0].name, path, remedy))
+        for folder in folders:
+            if (other := first.setdefault(pack, folder)) != folder:
+                where, remedy = f"{other} and {folder}", "rename one of them"
+                raise ValueError(error_line(f"packs called {pack}", "2", "1", where, remedy))
 
 
 def arrange(items: list[pytest.Item], labels: Sequence[str]) -> None:

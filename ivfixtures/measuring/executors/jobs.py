@@ -62,7 +62,8 @@ class Job:
 class Result:
     """How a job went.
 
-    errors: the message of each request that had one, by its key's digest. failure: why the whole
+    errors: the message of each request that had one, by its key's digest. not_runnable: those whose
+    methods cannot be run there. failure: why the whole
     job failed, if it did. unkept: how many measurements are not in the store. warnings: the
     store's. measured, reused: counts of measurements; measurements: their digests. seconds: of wall
     time. facts: the worker's device, versions and so on.
@@ -70,6 +71,7 @@ class Result:
 
     job: str
     errors: Mapping[str, str] = field(default_factory=dict)
+    not_runnable: tuple[str, ...] = ()
     failure: str | None = None
     unkept: int = 0
     warnings: tuple[str, ...] = ()
@@ -94,7 +96,8 @@ class Result:
 
         Raises: TypeError, KeyError, it is not one.
         """
-        listed = {name: tuple(found[name]) for name in ("warnings", "measurements")}
+        names = ("warnings", "measurements", "not_runnable")
+        listed = {name: tuple(found[name]) for name in names}
         return cls(**{**found, **listed})
 
 

@@ -23,6 +23,7 @@ from ivevidence.store.measurements import Store, StoreWarning
 from ivevidence.store.places import Folder, one_line, open_place
 from ivfixtures.errors import LineError, error_line, printable
 from ivfixtures.measuring.executors.jobs import JobFolder, Result
+from ivmethods.errors import NotRunnableError
 
 _STOPPED = 143  # as by SIGTERM
 
@@ -66,7 +67,9 @@ def _measured(folder: JobFolder) -> dict[str, Any]:
     how = dict(job.measuring)
     store = Store(open_place(how.pop("store"), Path(job.folder)))
     measurements = Measurements(store, **how, show=lambda text: folder.tell(at[0], text))
-    reader, errors = Reader(measurements), {}
+    reader = Reader(measurements)
+    errors: dict[str, str] = {}
+    not_runnable: list[str] = []
     requests = from_job(job.requests, job.inputs)
     for digest, request in requests.items():
         at[0] += 1
@@ -82,8 +85,11 @@ def _measured(folder: JobFolder) -> dict[str, Any]:
         except Exception as error:
             traceback.print_exc()
             errors[digest] = message_of(error)
+            if isinstance(error, NotRunnableError):
+                not_runnable.append(digest)
     return {
         "errors": errors,
+        "not_runnable": tuple(not_runnable),
         "unkept": len(requests.keys() - errors.keys() - Store(store.place).digests()),
         "measured": store.measured,
         "reused": store.reused,
