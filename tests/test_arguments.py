@@ -19,7 +19,8 @@ from ivfixtures.suite.claims import claim
 from ivfixtures.suite.papers import Paper
 
 PAPER = Paper("made_up", "a paper", "0000.00000")
-CLAIM = PAPER.claim("it", title="so", section="1", level="L0", quote="so it is", estimand="what", rule="how")
+TEXTS = {"title": "so", "section": "1", "quote": "so it is", "estimand": "what", "rule": "how"}
+CLAIM = PAPER.claim("it", level="L0", **TEXTS)
 
 @claim(CLAIM, on=PublishedTables())
 def test_it(cell):

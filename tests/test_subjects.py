@@ -140,7 +140,8 @@ class Number(Method):
         return int(result.arrays["value"])
 
 def made_up(name):
-    return PAPER.claim(name, title=name, section="1", level="L0", quote="so it is", estimand="what", rule="how")
+    texts = {"title": name, "section": "1", "quote": "so it is", "estimand": "what", "rule": "how"}
+    return PAPER.claim(name, level="L0", **texts)
 
 def named(data, settings):
     return {"samples": Number(data.count), "none": None}
