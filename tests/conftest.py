@@ -32,7 +32,7 @@ def methods():
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """A small OLMo-2 with random weights, saved as a folder."""
-    from tests.suite import saved
+    from tests.running import saved
 
     return saved("olmo2", tmp_path_factory.mktemp("random-olmo2"))
 
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def tasks(tmp_path):
     """A folder of two contrastive tasks."""
-    from tests.suite import write_tasks
+    from tests.running import write_tasks
 
     return write_tasks(tmp_path / "tasks")
 

@@ -37,7 +37,7 @@ from ivmethods.patching.head_methods import (
     PairScores,
 )
 from ivmethods.patching.methods import AllLayers, LayerSweep
-from tests.suite import OPTIONS
+from tests.running import OPTIONS
 
 FILE = Path(__file__).with_name("golden.json")
 CHECKPOINT, TASK, SAMPLES, REPHRASINGS = "tiny-olmo2-sft", "adj_ant", 4, 12

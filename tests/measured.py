@@ -10,7 +10,7 @@ from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring.measurements import Measurements, Reader
 from ivfixtures.measuring.requests import Request
 from ivmethods.method import Method
-from tests.suite import OPTIONS
+from tests.running import OPTIONS
 
 CHECKPOINT = "tiny-olmo2-sft"
 

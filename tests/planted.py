@@ -18,7 +18,7 @@ from ivevidence import CellRecord, read_evidence
 from ivfixtures.data.tasks import load_tasks
 from ivfixtures.embedded.planted.make import WEIGHTS
 from ivfixtures.embedded.planted.words import token_of
-from tests.suite import PACK
+from tests.running import PACK
 
 
 def judged(folder: Path, *names: str, claim: str, by: str = "--checkpoint") -> list[CellRecord]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ivevidence import read_evidence
-from tests.suite import PAIRS, printed, write_tasks
+from tests.running import PAIRS, printed, write_tasks
 
 ONE = ("claims.instruction_vectors.test_localization",)
 # What is warned of is an error only where our own tests are run so.

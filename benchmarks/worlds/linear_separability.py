@@ -1,6 +1,6 @@
 """Worlds of linear separability: held-out predictions, so many rephrasings of each of four tasks.
 
-What a fit on shared folds adds is in `tests/test_separability_rule.py`: fits take too long here.
+What a fit on shared folds adds is in `tests/claims/test_separability_rule.py`: fits are slow.
 """
 
 from collections.abc import Callable
