@@ -108,21 +108,28 @@ class Data:
 
     def samples(self, protocol: Protocol = "paper") -> list[Sample]:
         """The samples of a task: instructed and target prompts."""
-        raise NotImplementedError
+        raise _other_kind(self, "samples")
 
     def source(
         self, name: SourceName = "instruction", protocol: Protocol = "paper"
     ) -> list[Source]:
         """The source texts of one name."""
-        raise NotImplementedError
+        raise _other_kind(self, "source")
 
     def sources(self, texts: tuple[str, ...]) -> list[Source]:
         """Texts as source runs."""
-        raise NotImplementedError
+        raise _other_kind(self, "sources")
 
     def pairs(self) -> list[Pair]:
         """Pairs of clean and corrupt runs of equal length."""
-        raise NotImplementedError
+        raise _other_kind(self, "pairs")
+
+
+def _other_kind(data: Data, what: str) -> NotImplementedError:
+    got, expected = type(data).__name__, f"of a kind with {what}"
+    return NotImplementedError(
+        f"data={got}, but should be {expected} [methods]; judge it on another"
+    )
 
 
 class Running(ABC):

@@ -15,7 +15,7 @@ import numpy as np
 from ivevidence import Decision, Table
 from ivfixtures.checkpoints import resolving
 from ivfixtures.data.of_checkpoint import CheckpointData
-from ivfixtures.errors import NotMeasuredError
+from ivfixtures.errors import NotMeasuredError, error_line
 from ivfixtures.measuring.requests import Need, Read, needed, read_all, requests
 from ivmethods.errors import NotRunnableError
 
@@ -33,6 +33,11 @@ class Closed:
     data: CheckpointData | None = None
     tables: Sequence[Table] = ()
     per_sample: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (verdict := self.decision.verdict) not in ("inconclusive", "not_applicable"):
+            expected, remedy = "inconclusive or not_applicable", "only a test supports or refutes"
+            raise ValueError(error_line("verdict of a gate", verdict, expected, "Closed", remedy))
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,9 @@ class Inquiry:
             try:
                 for gate in self._gates(of_all=False):
                     found = known(gate.needs, part, read)
-                    closed = None if found is None else gate.closed(part, self.settings, **found)
+                    closed = None
+                    if found is not None:
+                        closed = _outcome(gate, gate.closed(part, self.settings, **found))
                     if closed and not (gate.passable and self.anyway):
                         closed = _named(closed, gate, part)
                         return Answer(self._shown(known), closed=closed, passed=passed)
@@ -193,8 +200,14 @@ class Inquiry:
     def _closed_at_once(self) -> Closed | None:
         """Why nothing is measured: the methods cannot be run on it, or the parts do not fit."""
         for gate in self._gates(of_all=True):
-            if closed := gate.closed(self.parts, self.settings):
+            if closed := _outcome(gate, gate.closed(self.parts, self.settings)):
                 return replace(closed, gate=gate.name)
+        for part in self.parts:
+            for gate in self._gates(of_all=False):
+                if gate.needs or (gate.passable and self.anyway):
+                    continue
+                if closed := _outcome(gate, gate.closed(part, self.settings)):
+                    return _named(closed, gate, part)
         return next(
             filter(None, (self._not_run(part, self.declared.needs) for part in self.parts)), None
         )
@@ -217,6 +230,17 @@ class Inquiry:
 
     def _shown(self, known: Callable[..., Any]) -> list[dict[str, Any]]:
         return [known(part.shown, part) or {} for part in self.parts]
+
+
+def _outcome(gate: Gate, closed: Any) -> Closed | None:
+    """What a gate said.
+
+    Raises: ValueError, it is neither None nor a Closed.
+    """
+    if closed is not None and not isinstance(closed, Closed):
+        expected, remedy = "None or a Closed", "have it return one"
+        raise ValueError(error_line(f"gate {gate.name}", repr(closed), expected, "gates", remedy))
+    return closed
 
 
 def _named(closed: Closed, gate: Gate, data: CheckpointData) -> Closed:

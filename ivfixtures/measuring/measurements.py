@@ -49,8 +49,15 @@ class Measurements:
     def key(self, request: Request) -> dict[str, Any]:
         """All that a measurement depends on: it is known before anything is measured."""
         data, method = request.data, request.method
+        require_value(method)
+        kind = type(method)
+        # Those of others may have the name of one of ours.
+        whose = {} if kind.__module__.startswith("ivmethods.") else {"class": kind.__qualname__}
+        if whose:
+            whose["module"] = kind.__module__
         return {
             **data.digests,
+            **whose,
             "inputs": inputs_digest(data.inputs(method)),
             "method": method.role,
             "method_version": method.version,
@@ -95,6 +102,23 @@ class Measurements:
             check = partial(Form.of(method).check, sizes)
             self._kept[digest] = self.store.measure(self.key(request), computed, check)
         return self._kept[digest]
+
+
+def require_value(method: Method) -> None:
+    """See that a method's fields are all that it depends on.
+
+    Raises: ValueError, its class is no frozen dataclass itself, or has no name or version.
+    """
+    kind = type(method)
+    made = vars(kind).get("__dataclass_params__")
+    if made is None or not made.frozen:
+        expected, remedy = "a frozen dataclass itself", "put @dataclass(frozen=True) above it"
+        raise ValueError(error_line("method", kind.__qualname__, expected, kind.__module__, remedy))
+    for what, wanted in (("name", str), ("version", int)):
+        if not isinstance(got := getattr(method, what, None), wanted):
+            expected, remedy = f"of type {wanted.__name__}", f"state `{what}: ClassVar = ...`"
+            quantity = f"{what} of {kind.__qualname__}"
+            raise ValueError(error_line(quantity, repr(got), expected, kind.__module__, remedy))
 
 
 class Reader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ivfixtures.data.of_checkpoint import CheckpointData
-from ivfixtures.errors import NotMeasuredError
+from ivfixtures.errors import NotMeasuredError, error_line
 from ivmethods.method import Method
 
 
@@ -28,8 +28,15 @@ Read = Callable[[Request], Any]
 
 
 def needed(need: Need, data: CheckpointData, settings: Any) -> Needed:
-    """What a need is on some data."""
-    return need if isinstance(need, Method | Request | Mapping | None) else need(data, settings)
+    """What a need is on some data.
+
+    Raises: ValueError, it is nothing that can be needed.
+    """
+    found = need(data, settings) if callable(need) else need
+    if isinstance(found, Method | Request | Mapping | None):
+        return found
+    expected, remedy = "a method, a request, several by name, or None", "correct the claim's needs"
+    raise ValueError(error_line("need", repr(found), expected, data.name, remedy))
 
 
 def requests(tree: Needed, data: CheckpointData) -> Iterator[Request]:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from ivevidence.figures.data import edges
+from ivevidence.figures.data import SIDES, edges
 from ivevidence.records.cells import Criterion
+from ivfixtures.errors import error_line
 from ivmethods.statistics.univariate import ALPHA, Interval
 
 _ALPHA = f"{100 * ALPHA:g} %"
@@ -25,6 +26,13 @@ class Asked:
     ways: int = 1
 
     def __post_init__(self) -> None:
+        where = "criterion"
+        if self.side not in SIDES:
+            expected, remedy = f"one of {', '.join(SIDES)}", "correct it"
+            raise ValueError(error_line("side", repr(self.side), expected, where, remedy))
+        if self.side == "within" and not self.threshold > 0:
+            remedy = "say how far from 0 does not matter"
+            raise ValueError(error_line("threshold", str(self.threshold), "above 0", where, remedy))
         object.__setattr__(self, "ways", max(self.ways, _ways(self)))
 
     @property

@@ -14,7 +14,7 @@ from ivfixtures.data.of_checkpoint import CheckpointData
 from ivfixtures.measuring import origins
 from ivfixtures.measuring.inquiry import Answer, Closed, Declared, Inquiry
 from ivfixtures.measuring.measurements import Reader
-from ivfixtures.suite.papers import paper_of, texts_of
+from ivfixtures.suite.papers import paper_of
 from ivfixtures.suite.provenance import command, prompting, provenance
 from ivfixtures.suite.run import Run
 from ivfixtures.suite.subjects import Subject
@@ -47,19 +47,14 @@ class Cell(Inquiry):
             anyway=run.options.measure_anyway,
         )
         self.subject, self.run = subject, run
-        texts = texts_of(self.settings).items()
-        pack = [word for name, text in texts for word in ("--set", f"{self.pack}.{name}={text}")]
+        self._texts = run.texts(paper_of(self.claim))
+        pack = [word for name, text in self._texts.items() for word in ("--set", f"{name}={text}")]
         # The words of a command line that judge it again.
         self.selection = (*selection, *subject.selection, *run.options.arguments(), *pack)
         self.record: CellRecord | None = None
         self._start = time.perf_counter()
         self._reader = Reader(run.measurements)
         self._answer = Answer([])
-
-    @property
-    def pack(self) -> str:
-        """The name of the claim's pack."""
-        return self.claim.name.partition("/")[0]
 
     def arguments(self) -> dict[str, Any]:
         """The results of the claim's needs by name; where a gate is closed, the cell concludes."""
@@ -116,7 +111,7 @@ class Cell(Inquiry):
             measurements={role: measurement.digest for role, measurement in made.items()},
             samples=tuple(samples or self.data.sample_names),
             per_sample={name: tuple(v.tolist()) for name, v in (per_sample or {}).items()},
-            parameters={**self.data.parameters, **vars(self.settings), **prompting(self.parts)},
+            parameters={**self.data.parameters, **self._texts, **prompting(self.parts)},
             provenance={
                 **provenance(self.parts, self.run.options),
                 origins.ORIGIN: origins.together(made),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ivfixtures.errors import error_line
+
 if TYPE_CHECKING:
     from ivevidence.records.cells import Claim
     from ivfixtures.suite.subjects import Kind
@@ -32,17 +34,52 @@ def claim(
     request on other data, or a function of the cell's data and the pack's settings that gives one,
     several by name, or None. then: by argument, what depends on these results (`Then`).
     """
+    needs, then = dict(needs or {}), dict(then or {})
 
     def judging(test: Test) -> Test:
+        _check(test, gates, needs, then)
+
         @functools.wraps(test)
         def judge(cell: Any) -> None:
-            test(cell, **cell.arguments())
+            try:
+                test(cell, **cell.arguments())
+            except pytest.skip.Exception:
+                if cell.record:
+                    raise
+            # `cell.conclude` ends the test, whatever the verdict.
+            where, remedy = test.__name__, "end the test with cell.conclude(decision, ...)"
+            line = error_line("verdict", "missing", "concluded by the test", where, remedy)
+            raise pytest.fail.Exception(line, pytrace=False)
 
         parameter = inspect.Parameter("cell", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         vars(judge)["__signature__"] = inspect.Signature([parameter])
         marker = pytest.mark.claim(
-            record, on=on, metrics=metrics, gates=gates, needs=needs or {}, then=then or {}
+            record, on=on, metrics=metrics, gates=gates, needs=needs, then=then
         )
         return marker(judge)
 
     return judging
+
+
+def _check(
+    test: Test, gates: Sequence[Any], needs: Mapping[str, Any], then: Mapping[str, Any]
+) -> None:
+    """See that the test takes what is needed, and nothing else.
+
+    Raises: ValueError.
+    """
+    where = f"{test.__module__}, {test.__name__}"
+    if twice := needs.keys() & then.keys():
+        remedy = "give one of them another name"
+        raise ValueError(error_line("names in needs and then", min(twice), "other", where, remedy))
+    takes, given = [*inspect.signature(test).parameters], ["cell", *needs, *then]
+    if sorted(takes) != sorted(given):
+        got, expected = ", ".join(takes), ", ".join(given)
+        remedy = "a test is given `cell`, and a result for each need"
+        raise ValueError(error_line("arguments of the test", got, expected, where, remedy))
+    gates = gates if isinstance(gates, Sequence) else [gates]
+    for kind, values in (("gate", gates), ("then", [*then.values()])):
+        for value in values:
+            if type(value).__name__ != kind.capitalize():
+                expected = f"a {kind.capitalize()} of ivfixtures.measuring.inquiry"
+                raise ValueError(error_line(kind, repr(value), expected, where, "make it one"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
+from ivfixtures.errors import error_line
 from ivfixtures.suite.subjects import Subject, measured_subjects
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Pairs:
     """
 
     tasks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str):
+            expected, remedy = "a tuple of names", f"write ({self.tasks!r},)"
+            raise ValueError(error_line("tasks", repr(self.tasks), expected, "Pairs", remedy))
 
     def subjects(
         self, claim: str, metrics: Sequence[str | None], options: Callable[[], Options]

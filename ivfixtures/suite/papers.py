@@ -34,6 +34,14 @@ class Paper:
     arxiv: str
     settings: type = NoSettings
 
+    def __post_init__(self) -> None:
+        kind, expected = self.settings, "a frozen dataclass whose fields `setting` makes"
+        if not dataclasses.is_dataclass(kind) or any(
+            "read" not in each.metadata for each in dataclasses.fields(kind)
+        ):
+            remedy = "write NAME: TYPE = setting(DEFAULT, READ)"
+            raise ValueError(error_line("settings", kind.__name__, expected, self.name, remedy))
+
     def claim(self, name: str, *, level: str, **fields: Any) -> Claim:
         """A claim of the paper, by its name in the pack.
 
@@ -65,7 +73,7 @@ def setting(default: str, read: Callable[[str], Any]) -> Any:
 
     read: raises ValueError, with what a text is and what it should be.
     """
-    return field(default=read(default), metadata={"read": read})
+    return field(default=read(default), metadata={"read": read, "text": default})
 
 
 def read_settings(paper: Paper, given: Mapping[str, str]) -> Any:
@@ -84,6 +92,9 @@ def read_settings(paper: Paper, given: Mapping[str, str]) -> Any:
             values[name] = fields[name].metadata["read"](text)
         except ValueError as error:
             raise ValueError(f"{option}={error} [command line]") from None
+        except Exception as error:  # of a reader that does not say what it should be
+            expected, remedy = "a text that can be read", f"correct it ({type(error).__name__})"
+            raise ValueError(error_line(option, text, expected, "command line", remedy)) from None
     return paper.settings(**values)
 
 
@@ -100,7 +111,7 @@ def read_set(config: pytest.Config) -> dict[str, dict[str, str]]:
             raise ValueError(error_line(what, "given twice", "given once", "command line", remedy))
 
     for text in config.getoption("--set"):
-        match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text, re.DOTALL)
+        match = re.fullmatch(r"([^.=]+)\.(\w+)=(.*)", text, re.DOTALL)
         if match is None:
             line = error_line("--set", text, "PACK.NAME=VALUE", "command line", "see --help")
             raise ValueError(line)
@@ -118,10 +129,7 @@ class OldOptionWarning(UserWarning):
     """An option that has another spelling now."""
 
 
-def texts_of(settings: Any) -> dict[str, str]:
+def texts_of(paper: Paper, given: Mapping[str, str]) -> dict[str, str]:
     """The settings as they are written."""
-    return {name: _text(value) for name, value in vars(settings).items()}
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    fields = dataclasses.fields(paper.settings)
+    return {each.name: given.get(each.name, each.metadata["text"]) for each in fields}

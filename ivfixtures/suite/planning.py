@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ivevidence.figures.svg import visible_text
-from ivfixtures.errors import NotMeasuredError
+from ivfixtures.errors import NotMeasuredError, message_of
 from ivfixtures.measuring.lookups import Lookup, ReadOnlyStore
-from ivfixtures.measuring.measurements import CheckpointRefusedError, Measurements
+from ivfixtures.measuring.measurements import Measurements
 from ivfixtures.measuring.plan_text import Plan, Planned, State, lines
 from ivfixtures.measuring.requests import Request
 from ivfixtures.suite.executing import stored
@@ -41,8 +41,8 @@ class Planner:
             if self.run.turn_to(subject):
                 self.measurements.forget()
             self._add(cell_of(item, subject, self.run))
-        except (ValueError, CheckpointRefusedError) as error:
-            self.plan.problems[subject.name] = str(error)
+        except Exception as error:
+            self.plan.problems[subject.name] = message_of(error)
 
     def _add(self, cell: Any) -> None:
         self.run.show(f"planning {cell.subject.name} {cell.subject.task}")

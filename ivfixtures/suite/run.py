@@ -87,8 +87,12 @@ class Run:
 
     def settings(self, paper: Paper) -> Any:
         """The settings of a pack, as this run has them."""
-        given = self._set.get(paper.name, {})
-        return read_settings(paper, given)
+        return read_settings(paper, self._set.get(paper.name, {}))
+
+    def texts(self, paper: Paper) -> dict[str, str]:
+        """The same by `PACK.NAME`, as they are written."""
+        texts = texts_of(paper, self._set.get(paper.name, {}))
+        return {f"{paper.name}.{name}": text for name, text in texts.items()}
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -317,9 +321,7 @@ class Run:
         if options is None:
             return {}
         settings = {
-            f"{paper.name}.{name}": text
-            for paper in self._papers
-            for name, text in texts_of(self.settings(paper)).items()
+            name: text for paper in self._papers for name, text in self.texts(paper).items()
         }
         tasks = {name: task.digest for name, task in options.every_task.items()}
         return {"options": {**options.settings, **settings}, "tasks": tasks}

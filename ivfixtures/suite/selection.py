@@ -37,15 +37,19 @@ def read_shard(text: str | None, checkpoints: int | None) -> Shard | None:
 
 
 def identify(items: Sequence[pytest.Item]) -> None:
-    """Give cells of our own claims the same node ids from every folder.
+    """Give cells of our own claims, and of packs outside of pytest's root folder, node ids.
 
-    Those of a file outside of pytest's root folder lack its folder, or the file, too.
+    Those of a file outside of it lack its folder, or the file, too: two packs would have one id.
     """
     for item in items:
-        if item.get_closest_marker("claim") and item.path.is_relative_to(CLAIMS_FOLDER):
+        if not item.get_closest_marker("claim"):
+            continue
+        is_ours = item.path.is_relative_to(CLAIMS_FOLDER)
+        packs = packs_at(item.path)
+        if is_ours or (packs and not item.path.is_relative_to(item.config.rootpath)):
+            above = CLAIMS_FOLDER.parent if is_ours else packs[0].parent
             name = item.nodeid.partition("::")[2]
-            file = item.path.relative_to(CLAIMS_FOLDER.parent).as_posix()
-            item._nodeid = f"{file}::{name}"
+            item._nodeid = f"{item.path.relative_to(above).as_posix()}::{name}"
 
 
 def without_group(nodeid: str, config: pytest.Config) -> str:

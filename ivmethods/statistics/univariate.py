@@ -77,18 +77,22 @@ def binomial_p(positive: Bool[np.ndarray, " sample"]) -> float:
     return float(stats.binom.sf(int(positive.sum()) - 1, len(positive), 0.5))
 
 
-def clopper_pearson(positive: Bool[np.ndarray, " sample"], *, alpha: float = ALPHA) -> Interval:
-    """Share of positive samples between exact one-sided bounds, each at alpha."""
+def clopper_pearson(
+    positive: Bool[np.ndarray, " sample"], *, alpha: float = ALPHA, alpha_high: float | None = None
+) -> Interval:
+    """Share of positive samples between exact one-sided bounds, at alpha and at alpha_high."""
     finite(positive, "positive", "clopper_pearson")
     n, k = len(positive), int(positive.sum())
-    at = partial(_clopper_pearson, k, n, alpha)
+    at = partial(_clopper_pearson, k, n, (alpha, alpha_high or alpha))
     return Interval(k / n, *at(ALPHA), n, at)
 
 
-def _clopper_pearson(k: int, n: int, alpha: float, level: float) -> tuple[float, float]:
-    error = alpha * (level / ALPHA)
-    low = float(special.betaincinv(k, n - k + 1, error)) if k else 0.0
-    high = float(special.betaincinv(k + 1, n - k, 1 - error)) if k < n else 1.0
+def _clopper_pearson(
+    k: int, n: int, alphas: tuple[float, float], level: float
+) -> tuple[float, float]:
+    below, above = (alpha * (level / ALPHA) for alpha in alphas)
+    low = float(special.betaincinv(k, n - k + 1, below)) if k else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 1 - above)) if k < n else 1.0
     return low, high
 
 

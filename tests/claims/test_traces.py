@@ -44,7 +44,7 @@ def test_values_of_a_query_of_several_tokens_are_combined():
     aligned = columns([[5, 1, 7], [5, 1, 2, 7]], list("abc"), first=0, t_inst=0, sub=None)
     values = np.array([[1.0, 2, 3, np.nan], [4, 5, 6, 7]])
     assert aligned.labels == ("a", QUERY, "c")
-    assert aligned.gather(values, np.sum).tolist() == [[1, 2, 3], [4, 11, 7]]
+    assert aligned.gather(values, np.add).tolist() == [[1, 2, 3], [4, 11, 7]]
 
 
 PACK = Settings(max_paths=10**6)

@@ -11,6 +11,7 @@ from claims.instruction_vectors.settings import Settings
 from ivevidence import Store
 from ivfixtures.checkpoints.registry import Checkpoint, resolve
 from ivfixtures.data.instructed import InstructedData, behaviour
+from ivfixtures.data.paired import PairedData
 from ivfixtures.data.tasks import load_tasks
 from ivfixtures.measuring.executors.given import from_job, to_job
 from ivfixtures.measuring.executors.jobs import Job, JobFolder
@@ -21,6 +22,7 @@ from ivfixtures.measuring.requests import Request, whole
 from ivmethods.method import Method
 from ivmethods.methods import METHODS
 from ivmethods.model.methods import Runs
+from ivmethods.patching.head_methods import ActivationPatching, AttributionPatching, PairScores
 from ivmethods.patching.methods import AllLayers
 from ivmethods.paths.methods import Attribution
 from ivmethods.prompts.protocols import Sample
@@ -53,6 +55,9 @@ def every_request(data):
     ]
     every = [Request(data, method) for method in wanted]
     every += [needs.contrast_paths(data, settings), probing.random_probe(data, settings)]
+    pairs = PairedData(data.checkpoint, data.task, data.settings)
+    on_pairs = PairScores(), ActivationPatching("heads"), AttributionPatching("heads")
+    every += [Request(pairs, method) for method in on_pairs]
     return [part for request in every for part in whole(request)]
 
 

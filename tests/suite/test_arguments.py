@@ -19,8 +19,9 @@ from ivfixtures.suite.claims import claim
 from ivfixtures.suite.papers import Paper
 
 PAPER = Paper("made_up", "a paper", "0000.00000")
-TEXTS = {"title": "so", "section": "1", "quote": "so it is", "estimand": "what", "rule": "how"}
-CLAIM = PAPER.claim("it", level="L0", **TEXTS)
+CLAIM = PAPER.claim(
+    "it", level="L0", title="so", section="1", quote="so it is", estimand="what", rule="how"
+)
 
 @claim(CLAIM, on=PublishedTables())
 def test_it(cell):
@@ -121,7 +122,7 @@ def test_the_option_of_before_is_the_setting_and_says_so(pytester):
         (cell,) = read_evidence(pytester.path / "reports" / "claims.evidence.json").cells
         cells.append(cell)
     before, now = cells
-    assert before.parameters == now.parameters | {"max_paths": 9}
+    assert before.parameters == now.parameters | {"instruction_vectors.max_paths": "9"}
     assert now.parameters["orders"] == [1]
     assert before.command.replace("max_paths=9 ", "max_paths=2000000 ") == now.command
     assert before.measurements == now.measurements

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -51,6 +52,7 @@ def to_job(requests: Mapping[str, Request]) -> tuple[list[dict[str, Any]], dict[
         try:
             told = [_rows(tuple(some)) for some in data.inputs(method)]
             digest_json(spec(method))
+            _require_same(method)
         except (EvidenceError, TypeError) as error:
             kind, expected = type(method).__qualname__, "plain data in frozen dataclasses"
             remedy = "measure it without --executor"
@@ -69,6 +71,20 @@ def to_job(requests: Mapping[str, Request]) -> tuple[list[dict[str, Any]], dict[
             }
         )
     return listed, rows
+
+
+def _require_same(method: Method) -> None:
+    """See that a worker gets the very method.
+
+    Raises: TypeError.
+    """
+    try:
+        same = value_of(json.loads(json.dumps(spec(method))), Method)
+        if same == method and hash(same) == hash(method):
+            return
+    except (ValueError, TypeError) as error:
+        raise TypeError(str(error)) from None
+    raise TypeError(f"fields {dict(vars(method))} that are others as JSON: state their types")
 
 
 @lru_cache(maxsize=2**8)

@@ -21,7 +21,7 @@ from typing import Any
 from ivevidence.store.leases import leased
 from ivevidence.store.measurements import Store, StoreWarning
 from ivevidence.store.places import Folder, one_line, open_place
-from ivfixtures.errors import LineError, error_line, printable
+from ivfixtures.errors import error_line, message_of
 from ivfixtures.measuring.executors.jobs import JobFolder, Result
 from ivmethods.errors import NotRunnableError
 
@@ -96,14 +96,6 @@ def _measured(folder: JobFolder) -> dict[str, Any]:
         "measurements": tuple(sorted(requests.keys() - errors.keys())),
         "facts": _facts(how["device"]),
     }
-
-
-def message_of(error: Exception) -> str:
-    """An error as a cell's own message: refusals stand alone, others say what they are."""
-    text = str(error)
-    if isinstance(error, LineError) or ("\n" not in text and ", but should be " in text):
-        return printable(text)
-    return f"{type(error).__name__}: {text}"
 
 
 @contextlib.contextmanager
