@@ -194,10 +194,10 @@ def _patched(
     """Logit differences of rows; written: by layer, rows, heads and values (None: their own)."""
     path, heads = _projection(model) if written else "", _heads(model)
     with torch.no_grad(), trace(model, ids):
-        for layer, changes in written.items():
+        for layer in sorted(written):  # as the model runs them
             projection = attrgetter(path)(model.blocks[layer])
             outputs = projection.input.unflatten(-1, (heads, -1)).clone()
-            for row, head, value in changes:
+            for row, head, value in written[layer]:
                 new = outputs[row, place, head] if value is None else value
                 outputs[row, place, head] = new.to(outputs)
             projection.input = outputs.flatten(-2)

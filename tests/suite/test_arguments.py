@@ -123,7 +123,7 @@ def test_the_option_of_before_is_the_setting_and_says_so(pytester):
         cells.append(cell)
     before, now = cells
     assert before.parameters == now.parameters | {"instruction_vectors.max_paths": "9"}
-    assert now.parameters["orders"] == [1]
+    assert now.parameters["instruction_vectors.orders"] == "1"
     assert before.command.replace("max_paths=9 ", "max_paths=2000000 ") == now.command
     assert before.measurements == now.measurements
 

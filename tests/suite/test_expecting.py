@@ -26,6 +26,7 @@ ONE = ("claims.instruction_vectors.test_localization",)
 AUDIT = ("claims.instruction_vectors.test_published_audit",)
 BEHAVIOUR = "claims.instruction_vectors.test_behaviour"
 MEASURED = ("--measure-anyway", *SINGLES)
+GONE = "instruction_vectors/gone"
 
 
 def evidence(pytester):
@@ -133,14 +134,16 @@ def test_a_cell_without_an_entry_fails_unless_it_is_allowed(judge, pytester, bas
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_an_entry_without_a_cell_fails_unless_it_is_allowed(judge, pytester, baseline, allowed):
-    rewrite(baseline, lambda data: entries(data).update(gone={"verdict": "refuted"}))
+    rewrite(baseline, lambda data: entries(data).update({GONE: {"verdict": "refuted"}}))
     result = judge(
         *MEASURED, "--expect", "expected.json", *["--expect-missing"] * allowed, only=ONE
     )
     assert result.ret == (0 if allowed else 1)
-    result.stdout.fnmatch_lines(["*2 as expected, 1 missing", "  missing: gone of *random-olmo20"])
+    result.stdout.fnmatch_lines(
+        ["*2 as expected, 1 missing", f"  missing: {GONE} of *random-olmo20"]
+    )
     assert ("the run fails" in printed(result)) is not allowed
-    assert evidence(pytester).run["missing"][0].startswith("gone of ")
+    assert evidence(pytester).run["missing"][0].startswith(f"{GONE} of ")
 
 
 def test_a_cell_that_is_not_selected_is_not_missing(judge, baseline):
@@ -496,7 +499,7 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
     pytester.runpytest_inprocess(*two, "--write-expect", "e.json")
     data = json.loads((pytester.path / "e.json").read_text())
     cells = next(cells for of, cells in data["cells"].items() if of.endswith("other-olmo2"))
-    cells["gone[x]"] = {"verdict": "refuted"}
+    cells[f"{GONE}[x]"] = {"verdict": "refuted"}
     cells["instruction_vectors/behaviour[adj_ant-ia]"] = {"verdict": "supported"}
     (pytester.path / "e.json").write_text(json.dumps(data))
     result = pytester.runpytest_subprocess(
@@ -506,7 +509,7 @@ def test_workers_are_held_to_expectations_like_one_process(pytester, two):
     result.stdout.fnmatch_lines(
         [
             "expectations of e.json: 1 changed, 7 as expected, 1 missing",
-            "  missing: gone[[]x[]] of *other-olmo2",
+            f"  missing: {GONE}[[]x[]] of *other-olmo2",
             "with 8 samples, a fall of IA from 1 by * goes unseen*",
         ]
     )

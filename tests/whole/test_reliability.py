@@ -321,7 +321,9 @@ def test_names_in_a_file_of_expectations_are_text(pytester, hostile):
     for each in cells.values():
         del each["values"]
     entry.update(verdict="supported", criterion=HOSTILE, estimate=1, low=1, high=1, n=1)
-    data["cells"] = {HOSTILE * 2: cells | {HOSTILE: {"verdict": "refuted"}}}
+    data["cells"] = {
+        HOSTILE * 2: cells | {f"instruction_vectors/{HOSTILE}": {"verdict": "refuted"}}
+    }
     (pytester.path / "e.json").write_text(json.dumps(data))
     result = run("--expect", "e.json")
     assert result.ret == 1
