@@ -115,7 +115,7 @@ def test_jobs_and_results_travel_as_json(tmp_path):
     folder.prepare()
     assert JobFolder.open(folder.path).job == job
     assert folder.result() is None
-    result = Result(job.digest, {"e": "line"}, None, 1, ("full",), 2, 3, ("d",), 1.5, {})
+    result = Result(job.digest, {"e": "line"}, ("e",), None, 1, ("full",), 2, 3, ("d",), 1.5, {})
     folder.finish(result)
     assert folder.result() == result
     assert not result.is_whole
