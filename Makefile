@@ -21,9 +21,9 @@ claims-real: smollm2
 		--set instruction_vectors.max_paths=2000 \
 		-n $(WORKERS) --dist loadgroup --html=reports/smollm2.html --self-contained-html $(ARGS)
 
-## our own tests, without the slow ones; a file stays in one process, and a process on one core
+## our own tests, without the slow ones; a process on one core, and one that is done takes over
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -W error -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -W error -n $(WORKERS) --dist worksteal $(ARGS)
 
 ## the tests that take minutes
 slow: smollm2
