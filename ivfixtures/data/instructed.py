@@ -205,7 +205,7 @@ class InstructedData(CheckpointData):
             return None
         if mode == "auto" and template_of(self.tokenizer) is None:
             return None
-        with self._named():
+        with self.named():
             return chat_of(self.tokenizer, system=system)
 
     @cached_property
@@ -218,17 +218,22 @@ class InstructedData(CheckpointData):
         return {"new_tokens": longest, "stops": generation.stops(self.checkpoint)}
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of how the checkpoint was prompted, answers and is judged."""
+    def prompting_notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the task, and of how the checkpoint was prompted."""
         found = [*self.task.notes, *([_REMOTE] if self.settings.remote else [])]
         if mended := tokenizer_note(self.checkpoint):
             found.append(mended)
-        found += generation.unheeded(self.checkpoint)
         if self.chat:
             found.append("prompted through the chat template of its tokenizer (docs/prompts.md)")
         elif self.settings.system_prompt is not None:
             found.append("prompted without a chat template: --system-prompt was not used")
-        return (*found, *self._token_notes(), *self._sample_notes())
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The same, and how it answers and is judged."""
+        unheeded = generation.unheeded(self.checkpoint)
+        return (*self.prompting_notes, *unheeded, *self._token_notes(), *self._sample_notes())
 
     def _sample_notes(self) -> list[str]:
         notes, asked = [], self.settings.samples
@@ -297,15 +302,15 @@ class InstructedData(CheckpointData):
     def as_source(self, text: str, protocol: Protocol = "paper") -> Source:
         """A text as a source run, inside the chat if there is one; `released` knows no chat."""
         chat = self.chat if protocol == "paper" else None
-        with self._named():
+        with self.named():
             source = tokenize_source(self.tokenizer, text, chat=chat)
-        self._require_embedded(source.ids, text)
+        self.require_embedded(source.ids, text)
         return source
 
     def position_of(self, part: str) -> int:
         """Position of the last token of a leading part of the instruction, in instructed runs."""
         text = f"{self.task.instruction} {self.task.prompt_for(self.items[0])}"
-        with self._named():
+        with self.named():
             return last_token(self.tokenizer, text, part, chat=self.chat)
 
     @property
@@ -335,7 +340,7 @@ class InstructedData(CheckpointData):
         return found
 
     def _tokenized(self, item: Item, protocol: Protocol) -> Sample:
-        with self._named():
+        with self.named():
             sample = tokenize_sample(
                 self.tokenizer,
                 query=item.query,
@@ -347,15 +352,19 @@ class InstructedData(CheckpointData):
                 chat=self.chat,
             )
         answers = (sample.answer, sample.answer if sample.contrast is None else sample.contrast)
-        self._require_embedded((*sample.instructed, *sample.target, *answers), item.query)
+        self.require_embedded((*sample.instructed, *sample.target, *answers), item.query)
         return sample
 
-    def _require_embedded(self, ids: tuple[int, ...], text: str) -> None:
+    def require_embedded(self, ids: tuple[int, ...], text: str) -> None:
+        """See that the checkpoint has embeddings of these tokens of a text.
+
+        Raises: CheckpointError.
+        """
         rows = getattr(config(self.checkpoint), "vocab_size", None)
         require_embedded(ids, rows, self.tokenizer, f"{self.checkpoint.name}, {text!r}")
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def named(self) -> Iterator[None]:
         """Say of a tokenizer's texts that cannot be used whose they are."""
         try:
             yield

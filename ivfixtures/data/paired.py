@@ -30,9 +30,13 @@ class PairedData(CheckpointData):
         # It has the chat of the checkpoint, if there is one.
         self._prompted = prompted = InstructedData(checkpoint, task, settings)
         count, seed = settings.samples, settings.seed
-        self._pairs = task_pairs(
-            prompted.tokenizer, task, count=count, seed=seed, chat=prompted.chat
-        )
+        with prompted.named():
+            self._pairs = task_pairs(
+                prompted.tokenizer, task, count=count, seed=seed, chat=prompted.chat
+            )
+        for pair in self._pairs:
+            ids = (*pair.clean, *pair.corrupt, pair.answer, pair.wrong)
+            prompted.require_embedded(ids, pair.query)
         self.name, self.count = task.name, len(self._pairs)
 
     def pairs(self) -> list[Pair]:
@@ -58,8 +62,10 @@ class PairedData(CheckpointData):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader has to know of the task."""
-        return self.task.notes
+        """What a reader has to know of the task, of the prompts, and of how many there are."""
+        few = f"{self.settings.samples} pairs were asked for; there are {self.count}"
+        lacking = [few] if self.count < self.settings.samples else []
+        return (*self._prompted.prompting_notes, *lacking)
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -52,9 +52,8 @@ class Measurements:
         require_value(method)
         kind = type(method)
         # Those of others may have the name of one of ours.
-        whose = {} if kind.__module__.startswith("ivmethods.") else {"class": kind.__qualname__}
-        if whose:
-            whose["module"] = kind.__module__
+        is_ours = kind.__module__.startswith("ivmethods.")
+        whose = {} if is_ours else {"module": kind.__module__, "class": kind.__qualname__}
         return {
             **data.digests,
             **whose,

@@ -45,9 +45,10 @@ def identify(items: Sequence[pytest.Item]) -> None:
         if not item.get_closest_marker("claim"):
             continue
         is_ours = item.path.is_relative_to(CLAIMS_FOLDER)
-        packs = packs_at(item.path)
-        if is_ours or (packs and not item.path.is_relative_to(item.config.rootpath)):
-            above = CLAIMS_FOLDER.parent if is_ours else packs[0].parent
+        is_inside = item.path.is_relative_to(item.config.rootpath)
+        packs = [CLAIMS_FOLDER] if is_ours else [] if is_inside else packs_at(item.path)
+        if packs:
+            above = packs[0].parent
             name = item.nodeid.partition("::")[2]
             item._nodeid = f"{item.path.relative_to(above).as_posix()}::{name}"
 

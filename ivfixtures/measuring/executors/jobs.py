@@ -63,10 +63,10 @@ class Result:
     """How a job went.
 
     errors: the message of each request that had one, by its key's digest. not_runnable: those whose
-    methods cannot be run there. failure: why the whole
-    job failed, if it did. unkept: how many measurements are not in the store. warnings: the
-    store's. measured, reused: counts of measurements; measurements: their digests. seconds: of wall
-    time. facts: the worker's device, versions and so on.
+    methods cannot be run there. failure: why the whole job failed, if it did. unkept: how many
+    measurements are not in the store. warnings: the store's. measured, reused: counts of
+    measurements; measurements: their digests. seconds: of wall time. facts: the worker's device,
+    versions and so on.
     """
 
     job: str
@@ -193,12 +193,6 @@ class JobFolder:
             found = Result.from_json(self._read(RESULT))
             return found if found.job == self.job.digest else None
         return None
-
-    def forget(self) -> None:
-        """Have the next run submit the job again."""
-        with contextlib.suppress(OSError):
-            _check(self.path)
-            (self.path / RESULT).unlink(missing_ok=True)
 
     def _write(self, name: str, found: Mapping[str, Any]) -> None:
         _check(self.path)
